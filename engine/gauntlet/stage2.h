@@ -1,0 +1,43 @@
+// Stage 2: the loss before and after each peer's update (docs/protocol.md §8.2).
+#pragma once
+
+#include "engine/data/corpus.h"
+#include "engine/gauntlet/gauntlet.h"
+#include "engine/model/llama.h"
+#include "engine/replica/replica.h"
+
+namespace templar {
+
+// A sequence of the corpus, by page and position in the page.
+struct SequenceId {
+    int64_t page;
+    int64_t sequence;
+};
+
+class Stage2 {
+  public:
+    // `model` is used with Pass::inference shapes; `corpus` outlives this object.
+    Stage2(Llama& model, const Corpus& corpus, PageShape shape, int32_t end_token);
+
+    // Mean loss in nats per counted token over the sequences.
+    double mean_loss(std::span<const float> params, std::span<const SequenceId> sequences);
+
+    // Losses at theta and at theta - step·sign(decode(payload)) on `own` and `random`.
+    // `random_before` is the loss at theta on `random`, the same for every peer of a window: measured once by the caller.
+    Evaluation evaluate(const Replica& replica, std::span<const uint8_t> payload, float step,
+                        std::span<const SequenceId> own, std::span<const SequenceId> random, double random_before);
+
+  private:
+    Llama& model_;
+    const Corpus& corpus_;
+    PageShape shape_;
+    int32_t end_token_;
+    std::vector<float> candidate_;
+    std::vector<int32_t> tokens_, labels_;
+    std::vector<float> losses_;
+};
+
+// `count` sequences drawn without replacement (as far as there are enough) by a generator.
+std::vector<SequenceId> draw_sequences(CounterRng& rng, std::span<const int64_t> pages, int64_t page_sequences, int64_t count);
+
+}  // namespace templar

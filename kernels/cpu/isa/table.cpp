@@ -1,0 +1,12 @@
+#include "kernels/cpu/isa/table.h"
+
+namespace templar::TEMPLAR_ISA {
+
+Ops make_ops() {
+    Ops ops{};
+    fill_model_ops(ops);
+    fill_compress_ops(ops);
+    return ops;
+}
+
+}  // namespace templar::TEMPLAR_ISA

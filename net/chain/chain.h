@@ -1,0 +1,52 @@
+// What a run needs from a chain: identities, buckets, published weights, consensus. Here over the ledger; another chain is
+// another implementation of this interface.
+#pragma once
+
+#include "net/ledger/ledger.h"
+
+#include <map>
+
+namespace templar {
+
+struct Neuron {
+    int64_t uid = 0;
+    Hotkey hotkey{};
+    std::string bucket_url;  // where its payloads are read
+    std::string role;        // "miner" or "validator": what it calls itself; stake decides what it is
+    int64_t joined_ms = 0;
+};
+
+struct PublishedWeights {
+    int64_t window = 0;
+    std::map<Hotkey, double> weights;
+};
+
+class Chain {
+  public:
+    virtual ~Chain() = default;
+    // Reads what is new.
+    virtual void refresh() = 0;
+    // Registers (or updates the bucket of) a participant and returns its uid: the lowest free slot, or, when all are taken, that of
+    // the lowest-weight uid past immunity. Throws Error(identity) when there is none.
+    virtual int64_t join(const Identity& identity, const std::string& bucket_url, const std::string& role) = 0;
+    // By uid, ascending.
+    virtual std::vector<Neuron> neurons() const = 0;
+    virtual const Neuron* find(const Hotkey& hotkey) const = 0;
+    virtual void publish_weights(const Identity& validator, const PublishedWeights& weights) = 0;
+    // Stake-weighted median clip over the validators' newest weights, by hotkey.
+    virtual std::map<Hotkey, double> consensus() const = 0;
+    // Latest entry seen, for payload headers.
+    virtual uint64_t head_sequence() const = 0;
+    virtual Digest head_hash() const = 0;
+};
+
+struct ChainParams {
+    int64_t max_peers = 250;
+    int64_t immunity_ms = 0;               // a newcomer cannot be replaced for this long
+    std::map<Hotkey, double> stake;        // of the run's validators
+};
+
+// Body forms in the ledger: join {"bucket": url, "role": text}, weights {"window": w, "weights": {hotkey hex: share}}.
+std::unique_ptr<Chain> make_ledger_chain(Bucket& bucket, Clock& clock, ChainParams params);
+
+}  // namespace templar

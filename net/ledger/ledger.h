@@ -1,0 +1,46 @@
+// An append-only log in a bucket (docs/protocol.md §2): objects ledger/<20-digit sequence>, each created once, each naming
+// the hash of the one before.
+#pragma once
+
+#include "net/bucket/bucket.h"
+#include "net/wire/envelope.h"
+
+#include <functional>
+
+namespace templar {
+
+struct LedgerEntry {
+    uint64_t sequence = 0;
+    Digest previous{};   // SHA-256 of the previous entry's object bytes; zeros for the first
+    int64_t time_ms = 0;
+    std::string kind;    // join, leave, weights, checkpoint, dispute
+    Hotkey author{};
+    std::string payload; // JSON text, by kind
+    Digest hash{};       // SHA-256 of this entry's object bytes
+};
+
+class Ledger {
+  public:
+    Ledger(Bucket& bucket, Clock& clock) : bucket_(bucket), clock_(clock) {}
+
+    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An entry that does not verify
+    // throws Error(input) naming it. At most 64 KiB per entry.
+    void follow(const std::function<void(const LedgerEntry&)>& apply);
+
+    // Appends; on losing the race for a sequence number re-reads (calling `apply` for what it finds) and retries with jitter.
+    // Returns the entry as written. `still_wanted`, when given, is asked before every try: false ends with nothing appended.
+    std::optional<LedgerEntry> append(const Identity& author, std::string_view kind, std::string_view payload,
+                                      const std::function<void(const LedgerEntry&)>& apply,
+                                      const std::function<bool()>& still_wanted = nullptr);
+
+    uint64_t next_sequence() const { return next_; }
+    const Digest& head() const { return head_; }
+
+  private:
+    Bucket& bucket_;
+    Clock& clock_;
+    uint64_t next_ = 0;
+    Digest head_{};
+};
+
+}  // namespace templar

@@ -1,0 +1,49 @@
+// A gradient on the wire (docs/protocol.md §5.2): header, hashes of 1 MiB blocks, payload. Everything has a length that
+// follows from the layout.
+#pragma once
+
+#include "net/wire/identity.h"
+
+namespace templar {
+
+inline constexpr int64_t payload_block_bytes = 1 << 20;
+inline constexpr int64_t payload_header_bytes = 384;
+
+struct PayloadHeader {
+    Digest run_id{};
+    uint64_t window = 0;
+    Hotkey hotkey{};
+    Digest root{};         // state the gradient was made from
+    Digest layout{};       // layout hash
+    uint64_t tokens = 0;   // tokens used
+    uint64_t length = 0;   // payload bytes
+    Digest blocks{};       // root of the block hashes: SHA-256 of their concatenation
+    Digest possession{};   // possession_proof()
+    uint64_t ledger_sequence = 0;  // latest ledger entry seen
+    Digest ledger_head{};
+    bool operator==(const PayloadHeader&) const = default;
+};
+
+// Length of a wire object that carries `payload_bytes`.
+int64_t wire_object_bytes(int64_t payload_bytes);
+
+// Fills header.hotkey, length and blocks, signs, and returns the whole object.
+Bytes encode_payload(const Identity& author, PayloadHeader header, ByteSpan payload);
+
+struct WirePayload {
+    PayloadHeader header;
+    Bytes payload;
+};
+// What the reader already knows and the object must agree with.
+struct PayloadExpectation {
+    Digest run_id;
+    uint64_t window;
+    Hotkey hotkey;
+    Digest layout;
+    int64_t payload_bytes;
+};
+// Throws Error(input) that names the field, what was expected and what was found: length, magic, version, run, window,
+// hotkey, layout, signature, block hash (with its number). root, tokens and possession are for the caller to judge.
+WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected);
+
+}  // namespace templar
