@@ -3,35 +3,16 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "engine/optim/adamw.h"
+#include "tests/engine/allocation_count.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <numeric>
 
 using namespace templar;
-
-namespace {
-std::atomic<int64_t> allocations = 0;
-}
-
-// Counts every allocation of this test program, so that "a step allocates nothing" can be tested.
-void* operator new(size_t size) {
-    ++allocations;
-    if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, size_t) noexcept {
-    std::free(memory);
-}
 
 namespace {
 
@@ -180,9 +161,9 @@ TEST_CASE("a step allocates nothing") {
         model.logits(params, batch.tokens, logits);
     };
     step();  // libraries below may set themselves up in their first call
-    const int64_t before = allocations;
+    const int64_t before = allocation_count();
     step();
-    CHECK(allocations == before);
+    CHECK(allocation_count() == before);
 }
 
 TEST_CASE("the gradient is the loss's slope") {
