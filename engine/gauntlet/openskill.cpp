@@ -14,7 +14,8 @@ namespace {
 std::vector<double> rank_keys(TieRule ties, std::span<const double> scores) {
     std::vector<double> keys(scores.size());
     for (size_t i = 0; i < scores.size(); ++i) {
-        if (std::isnan(scores[i])) throw std::invalid_argument("rate: score " + std::to_string(i) + " is NaN");
+        if (std::isnan(scores[i]))
+            throw std::invalid_argument("rate: score " + std::to_string(i) + " is NaN");
         keys[i] = -scores[i];
         // openskill.py 6.1.3 takes a key of 0 for "no key" and uses the list position.
         if (ties == TieRule::v613 && keys[i] == 0) keys[i] = static_cast<double>(i);
@@ -24,10 +25,11 @@ std::vector<double> rank_keys(TieRule ties, std::span<const double> scores) {
 
 }  // namespace
 
-// With eᵢ = exp(μᵢ/c) and c² = Σ(vᵢ + β²), player i's share of the field from place q downwards is xᵢ = eᵢ/Σe. Summed over
-// all places q at or above its own, Ωᵢ = Σ(hit − xᵢ) moves the mean and Δᵢ = Σ xᵢ(1 − xᵢ) shrinks the deviation.
-// The 1/A of a group of A tied players cancels against its A equal terms, so each group is counted once.
-// openskill.py also has a step that averages over tied players; it changes nothing there, and is left out here.
+// With eᵢ = exp(μᵢ/c) and c² = Σ(vᵢ + β²), player i's share of the field from place q downwards is xᵢ =
+// eᵢ/Σe. Summed over all places q at or above its own, Ωᵢ = Σ(hit − xᵢ) moves the mean and Δᵢ = Σ xᵢ(1 − xᵢ)
+// shrinks the deviation. The 1/A of a group of A tied players cancels against its A equal terms, so each
+// group is counted once. openskill.py also has a step that averages over tied players; it changes nothing
+// there, and is left out here.
 void rate(const OpenSkillParams& params, std::span<Rating> ratings, std::span<const double> scores) {
     const size_t n = ratings.size();
     if (n < 2) throw std::invalid_argument("rate: a match needs at least two players");

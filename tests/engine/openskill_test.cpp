@@ -40,7 +40,8 @@ std::vector<Rating> by_definition(const OpenSkillParams& p, const std::vector<Ra
         variance[i] = before[i].sigma * before[i].sigma + p.tau * p.tau;
         c += variance[i] + p.beta * p.beta;
         for (size_t j = 0; j < n; ++j)
-            if (scores[j] > scores[i] || (p.ties == TieRule::v610a0 && scores[j] == scores[i] && j < i)) ++place[i];
+            if (scores[j] > scores[i] || (p.ties == TieRule::v610a0 && scores[j] == scores[i] && j < i))
+                ++place[i];
     }
     c = std::sqrt(c);
     std::vector<Rating> after(n);
@@ -95,8 +96,10 @@ TEST_CASE("rate: the best never loses, the last never gains, sigma only grows by
             const std::vector<double> scores = distinct_scores(rng, n);
             std::vector<Rating> after = before;
             rate(params, after, scores);
-            const auto best = static_cast<size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
-            const auto last = static_cast<size_t>(std::min_element(scores.begin(), scores.end()) - scores.begin());
+            const auto best =
+                static_cast<size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+            const auto last =
+                static_cast<size_t>(std::min_element(scores.begin(), scores.end()) - scores.begin());
             CHECK(after[best].mu >= before[best].mu);
             CHECK(after[last].mu <= before[last].mu);
             for (size_t i = 0; i < n; ++i) CHECK(after[i].sigma <= std::hypot(before[i].sigma, params.tau));
@@ -163,7 +166,8 @@ TEST_CASE("rate: tie rules differ where they should and nowhere else") {
         rate({.ties = ties}, other, distinct);
         CHECK(other == first);
     }
-    // Two equal newcomers: 6.1.0a0 lets the first of the list win, the paper calls it a draw, 6.1.3 lets both win.
+    // Two equal newcomers: 6.1.0a0 lets the first of the list win, the paper calls it a draw, 6.1.3 lets both
+    // win.
     const std::vector<double> draw{0.5, 0.5};
     std::vector<Rating> a(2), b(2), c(2);
     rate({.ties = TieRule::v610a0}, a, draw);
@@ -175,7 +179,8 @@ TEST_CASE("rate: tie rules differ where they should and nowhere else") {
     CHECK(b[1] == b[0]);
     CHECK(c[0].mu == 25);
     CHECK(c[1] == c[0]);
-    // A score of exactly 0 at position 2 falls below one of -1 under 6.1.3 only; the sign of the zero is nothing.
+    // A score of exactly 0 at position 2 falls below one of -1 under 6.1.3 only; the sign of the zero is
+    // nothing.
     for (double zero : {0.0, -0.0}) {
         const std::vector<double> scores{1, -1, zero};
         std::vector<Rating> quirk(3), plain(3);

@@ -1,4 +1,5 @@
-// Every case of every openskill*.json: openskill.py's own ratings, and two releases of the original validator around it.
+// Every case of every openskill*.json: openskill.py's own ratings, and two releases of the original validator
+// around it.
 #include "base/error.h"
 #include "base/file.h"
 #include "engine/gauntlet/openskill.h"
@@ -20,7 +21,8 @@ namespace {
 std::vector<json> vector_files() {
     const char* folder = std::getenv("VECTORS_DIR");
     std::vector<std::filesystem::path> paths;
-    for (const auto& entry : std::filesystem::directory_iterator(folder ? folder : TEMPLAR_SOURCE_DIR "/tests/vectors")) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(folder ? folder : TEMPLAR_SOURCE_DIR "/tests/vectors")) {
         const std::string name = entry.path().filename().string();
         if (name.starts_with("openskill") && name.ends_with(".json")) paths.push_back(entry.path());
     }
@@ -78,7 +80,8 @@ void run_league(const json& league, const std::string& version) {
         for (size_t i = 0; i < known.size(); ++i) {
             CAPTURE(round);
             CAPTURE(known[i]);
-            check_rating(ratings.at(known[i]), state.at("mu").at(i), state.at("sigma").at(i), state.at("ordinal").at(i));
+            check_rating(ratings.at(known[i]), state.at("mu").at(i), state.at("sigma").at(i),
+                         state.at("ordinal").at(i));
         }
     }
     CHECK(reported == expected.size());
@@ -103,12 +106,16 @@ void run_validator(const json& validator, const std::string& version) {
         for (size_t i = 0; i < facts.at("uids").size(); ++i) {
             const int uid = facts["uids"][i];
             const double score = facts.at("scores").at(i);
-            ValidatorPeer& peer = peers.try_emplace(uid, ValidatorPeer{{params.mu, params.sigma}}).first->second;
+            ValidatorPeer& peer =
+                peers.try_emplace(uid, ValidatorPeer{{params.mu, params.sigma}}).first->second;
             peer.binary_average = facts.at("bma").at(i);
             peer.sync = facts.at("sync").at(i);
-            const auto same = std::find_if(waiting.begin(), waiting.end(), [&](auto& entry) { return entry.first == uid; });
-            if (same != waiting.end()) same->second = score;
-            else waiting.emplace_back(uid, score);
+            const auto same =
+                std::find_if(waiting.begin(), waiting.end(), [&](auto& entry) { return entry.first == uid; });
+            if (same != waiting.end())
+                same->second = score;
+            else
+                waiting.emplace_back(uid, score);
         }
 
         const json& state = validator.at("expected").at(window);
@@ -138,7 +145,8 @@ void run_validator(const json& validator, const std::string& version) {
         for (size_t i = 0; i < known.size(); ++i) {
             CAPTURE(known[i]);
             const ValidatorPeer& peer = peers.at(known[i]);
-            check_rating(peer.rating, state.at("mu").at(i), state.at("sigma").at(i), state.at("ordinal").at(i));
+            check_rating(peer.rating, state.at("mu").at(i), state.at("sigma").at(i),
+                         state.at("ordinal").at(i));
             const double final_score = state.at("final_score").at(i);
             CHECK(std::abs(peer.final_score - final_score) <= 2e-6 * std::max(1.0, std::abs(final_score)));
         }
