@@ -1,6 +1,6 @@
 #include "net/bucket/bucket.h"
 
-#include "base/error.h"
+#include "tests/net/error_code.h"
 #include "tests/net/scratch.h"
 
 #include <doctest/doctest.h>
@@ -14,7 +14,6 @@
 
 #include <csignal>
 #include <fstream>
-#include <functional>
 #include <thread>
 
 using namespace templar;
@@ -22,17 +21,6 @@ using namespace templar;
 namespace {
 
 constexpr int64_t plenty = 1 << 20;
-
-ExitCode code_of(const std::function<void()>& action, std::string_view mentions = "") {
-    try {
-        action();
-    } catch (const Error& error) {
-        INFO(error.what());
-        CHECK(std::string_view(error.what()).find(mentions) != std::string_view::npos);
-        return error.code();
-    }
-    return ExitCode::ok;
-}
 
 std::string keys(const std::vector<ObjectInfo>& objects) {
     std::string text;
