@@ -10,25 +10,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace templar {
 
 namespace {
-
-// An open file descriptor, closed when it leaves scope.
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
 
 std::string reason(int error) {
     std::string text = std::strerror(error);
@@ -36,38 +22,91 @@ std::string reason(int error) {
     return text;
 }
 
-// A temporary sibling of `path` with the given contents, on disk; its name starts with '.' so that listings skip it.
-std::filesystem::path write_temporary(const std::filesystem::path& path, ByteSpan bytes, unsigned mode) {
-    std::filesystem::path temporary = path;
-    const std::string suffix = to_hex(ByteSpan(random_secret()).first(8));
-    temporary.replace_filename("." + path.filename().string() + "." + suffix + ".tmp");
-    auto give_up = [&](const char* step, int error) {
-        ::unlink(temporary.c_str());
-        fail(ExitCode::storage, "cannot {} {}: {}", step, path.string(), reason(error));
+// Where a file goes: `name` is relative to the folder `at`, or any path when that is AT_FDCWD.
+struct Place {
+    int at;
+    std::filesystem::path name;
+    std::string_view what;
+};
+
+// A temporary sibling with the given contents, on disk; its name starts with '.' so that listings skip it.
+std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsigned mode, std::optional<int64_t> modified_ms) {
+    std::filesystem::path temporary = place.name;
+    temporary.replace_filename("." + to_hex(random_secret()).substr(0, 32) + ".tmp");
+    const Descriptor file(::openat(place.at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (!file) fail(ExitCode::storage, "cannot create {}: {}", place.what, reason(errno));
+    auto check = [&](bool good) {
+        if (good) return;
+        const int error = errno;
+        ::unlinkat(place.at, temporary.c_str(), 0);
+        fail(ExitCode::storage, "cannot write {}: {}", place.what, reason(error));
     };
-    Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-    if (file.get() < 0) fail(ExitCode::storage, "cannot create {}: {}", path.string(), reason(errno));
     while (!bytes.empty()) {
         const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
         if (written < 0 && errno == EINTR) continue;
-        if (written < 0) give_up("write", errno);
+        check(written >= 0);
         bytes = bytes.subspan(static_cast<size_t>(written));
     }
-    if (::fsync(file.get()) != 0) give_up("write", errno);
+    if (modified_ms) {
+        const timespec time{*modified_ms / 1000, *modified_ms % 1000 * 1'000'000};
+        const timespec times[2] = {time, time};
+        check(::futimens(file.get(), times) == 0);
+    }
+    check(::fsync(file.get()) == 0);
     return temporary;
 }
 
+void replace(const Place& place, ByteSpan bytes, std::optional<int64_t> modified_ms) {
+    const std::filesystem::path temporary = write_temporary(place, bytes, 0644, modified_ms);
+    if (::renameat(place.at, temporary.c_str(), place.at, place.name.c_str()) == 0) return;
+    const int error = errno;
+    ::unlinkat(place.at, temporary.c_str(), 0);
+    fail(ExitCode::storage, "cannot replace {}: {}", place.what, reason(error));
+}
+
+bool create(const Place& place, ByteSpan bytes, unsigned mode, std::optional<int64_t> modified_ms) {
+    const std::filesystem::path temporary = write_temporary(place, bytes, mode, modified_ms);
+    // link() fails when the name exists: of several writers exactly one wins, and its bytes are complete.
+    const int result = ::linkat(place.at, temporary.c_str(), place.at, place.name.c_str(), 0);
+    const int error = errno;
+    ::unlinkat(place.at, temporary.c_str(), 0);
+    if (result == 0) return true;
+    if (error == EEXIST) return false;
+    fail(ExitCode::storage, "cannot create {}: {}", place.what, reason(error));
+}
+
+// O_NONBLOCK: opening a pipe must not wait for its other end; it means nothing for regular files.
 Descriptor open_for_reading(const std::filesystem::path& path, struct stat& info) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) fail(ExitCode::input, "cannot open {}: {}", path.string(), std::strerror(errno));
-    if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        ::close(fd);
+    Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!file) fail(ExitCode::input, "cannot open {}: {}", path.string(), std::strerror(errno));
+    if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode))
         fail(ExitCode::input, "{} is not a regular file", path.string());
-    }
-    return Descriptor(fd);
+    return file;
 }
 
 }  // namespace
+
+Descriptor::~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+}
+Descriptor::Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+}
+
+size_t read_at(const Descriptor& file, int64_t offset, std::span<uint8_t> out, std::string_view what) {
+    size_t filled = 0;
+    while (filled < out.size()) {
+        const ssize_t count = ::pread(file.get(), out.data() + filled, out.size() - filled,
+                                      static_cast<off_t>(offset + static_cast<int64_t>(filled)));
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) fail(ExitCode::storage, "cannot read {}: {}", what, std::strerror(errno));
+        if (count == 0) break;  // the file shrank while it was read
+        filled += static_cast<size_t>(count);
+    }
+    return filled;
+}
 
 Bytes read_file(const std::filesystem::path& path, int64_t max_bytes) {
     struct stat info{};
@@ -75,15 +114,7 @@ Bytes read_file(const std::filesystem::path& path, int64_t max_bytes) {
     if (info.st_size > max_bytes)
         fail(ExitCode::input, "{} has {} bytes, expected at most {}", path.string(), info.st_size, max_bytes);
     Bytes bytes(static_cast<size_t>(info.st_size));
-    size_t filled = 0;
-    while (filled < bytes.size()) {
-        const ssize_t count = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) fail(ExitCode::input, "cannot read {}: {}", path.string(), std::strerror(errno));
-        if (count == 0) break;  // the file shrank while it was read
-        filled += static_cast<size_t>(count);
-    }
-    bytes.resize(filled);
+    bytes.resize(read_at(file, 0, bytes, path.string()));
     return bytes;
 }
 
@@ -93,23 +124,23 @@ std::string read_text_file(const std::filesystem::path& path, int64_t max_bytes)
 }
 
 void write_file(const std::filesystem::path& path, ByteSpan bytes) {
-    const std::filesystem::path temporary = write_temporary(path, bytes, 0644);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) {
-        const int error = errno;
-        ::unlink(temporary.c_str());
-        fail(ExitCode::storage, "cannot replace {}: {}", path.string(), reason(error));
-    }
+    const std::string what = path.string();
+    replace({AT_FDCWD, path, what}, bytes, std::nullopt);
 }
 
 bool create_file(const std::filesystem::path& path, ByteSpan bytes, unsigned mode) {
-    const std::filesystem::path temporary = write_temporary(path, bytes, mode);
-    // link() fails when the name exists: of several writers exactly one wins, and its bytes are complete.
-    const int result = ::link(temporary.c_str(), path.c_str());
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    if (result == 0) return true;
-    if (error == EEXIST) return false;
-    fail(ExitCode::storage, "cannot create {}: {}", path.string(), reason(error));
+    const std::string what = path.string();
+    return create({AT_FDCWD, path, what}, bytes, mode, std::nullopt);
+}
+
+void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
+                   std::string_view what) {
+    replace({folder.get(), name, what}, bytes, modified_ms);
+}
+
+bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
+                    std::string_view what) {
+    return create({folder.get(), name, what}, bytes, 0644, modified_ms);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 
 #include <filesystem>
+#include <optional>
 
 namespace templar {
 
@@ -18,6 +19,30 @@ void write_file(const std::filesystem::path& path, ByteSpan bytes);
 // Creates the file as one step; false (and nothing changed) when it exists already. Throws Error(storage).
 // `mode` are its permission bits.
 bool create_file(const std::filesystem::path& path, ByteSpan bytes, unsigned mode = 0644);
+
+// An open file descriptor, closed when it leaves scope.
+class Descriptor {
+  public:
+    explicit Descriptor(int fd = -1) : fd_(fd) {}
+    ~Descriptor();
+    Descriptor(Descriptor&& other) noexcept;
+    Descriptor& operator=(Descriptor&& other) noexcept;
+    int get() const { return fd_; }
+    explicit operator bool() const { return fd_ >= 0; }
+
+  private:
+    int fd_;
+};
+
+// The same two for a name inside an open folder, so that nobody can swap a folder of the path for a link meanwhile.
+// The file appears with `modified_ms` (Unix epoch) when it is given. `what` names it in errors.
+void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
+                   std::string_view what);
+bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
+                    std::string_view what);
+
+// Fills `out` from `offset` of an open file; returns how many bytes there were. Throws Error(storage).
+size_t read_at(const Descriptor& file, int64_t offset, std::span<uint8_t> out, std::string_view what);
 
 // A read-only memory map of a whole file. Throws Error(input) when the file cannot be opened.
 class MappedFile {

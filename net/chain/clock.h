@@ -31,7 +31,8 @@ class VirtualClock : public Clock {
   public:
     explicit VirtualClock(int64_t start_ms) : now_(start_ms) {}
 
-    // Counts the calling thread as one that must sleep before time moves. Create all before starting the threads.
+    // Counts one thread that must sleep before time moves; its end lets the others go on. Create all before starting the threads:
+    // a thread that is not counted yet holds nothing back. Only counted threads may sleep while there are any.
     class Participant {
       public:
         explicit Participant(VirtualClock& clock);
@@ -50,8 +51,14 @@ class VirtualClock : public Clock {
     void advance_if_all_sleep();
     std::mutex mutex_;
     std::condition_variable moved_;
-    std::multimap<int64_t, int> sleepers_;
-    int participants_ = 0;
+    // Deadline and stop flag of each sleeping thread. Who moves time takes the woken out, so that they count as working at once
+    // and time cannot move again before they have run.
+    struct Sleeper {
+        const std::atomic<bool>* stop;
+        bool woken = false;
+    };
+    std::multimap<int64_t, Sleeper*> sleepers_;
+    size_t participants_ = 0;
     int64_t now_;
 };
 

@@ -1,0 +1,39 @@
+// A bucket in a folder. Others may write to that folder, and not all of them are friends: nothing in it is followed but plain
+// folders and regular files, every name is resolved from an open folder to an open folder, and nothing read is trusted for its length.
+#pragma once
+
+#include "base/file.h"
+#include "net/bucket/bucket.h"
+
+#include <filesystem>
+
+namespace templar {
+
+class FileBucket : public Bucket {
+  public:
+    FileBucket(const std::filesystem::path& root, bool create, Clock* clock);
+
+    std::optional<ObjectInfo> head(const std::string& key) override;
+    std::optional<Bytes> get(const std::string& key, int64_t max_bytes) override;
+    std::optional<Bytes> get_range(const std::string& key, int64_t offset, int64_t length) override;
+    bool create(const std::string& key, ByteSpan bytes) override;
+    void put(const std::string& key, ByteSpan bytes) override;
+    void remove(const std::string& key) override;
+    std::vector<ObjectInfo> list(const std::string& prefix, const std::string& start_after, int64_t limit) override;
+    std::string url() const override;
+
+  private:
+    struct Open;
+    struct Listing;
+    std::string name_of(const std::string& key) const;
+    std::optional<Descriptor> open_folder(std::string_view folder, bool create) const;
+    std::optional<Open> open_object(const std::string& key) const;
+    std::optional<int64_t> time() const;
+    void walk(Listing& listing, const Descriptor& folder, const std::string& path) const;
+
+    std::filesystem::path root_path_;
+    Descriptor root_;
+    Clock* clock_;
+};
+
+}  // namespace templar
