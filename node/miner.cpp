@@ -112,11 +112,10 @@ void Miner::mine_window() {
     const double seconds = phases_["train"];
     follower_.events().write(
         follower_.clock().now_ms(), "window",
-        {{"window", window}, {"root", to_hex(record->root)}, {"tokens", tokens}, {"train_loss", work ? work->loss : 0.0},
+        {{"window", window}, {"root", to_hex(follower_.replica().root())}, {"tokens", tokens}, {"train_loss", work ? work->loss : 0.0},
          {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0},
          {"bytes_up", committed ? static_cast<int64_t>(work->object.size()) : 0},
-         {"bytes_down", follower_.bytes_down() - bytes_before}, {"phases", phases_}, {"accepted", accepted},
-         {"next_root", to_hex(follower_.replica().root())}});
+         {"bytes_down", follower_.bytes_down() - bytes_before}, {"phases", phases_}, {"accepted", accepted}});
 }
 
 // The object that was made for this window before a restart, if there is one: its momentum is already in the checkpoint.

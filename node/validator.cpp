@@ -472,7 +472,7 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
     }
     follower_.events().write(
         follower_.clock().now_ms(), "window",
-        {{"window", found.window}, {"root", to_hex(scores.root)}, {"next_root", to_hex(follower_.replica().root())},
+        {{"window", found.window}, {"root", to_hex(follower_.replica().root())},
          {"train_loss", scores.train_loss}, {"heldout_loss", heldout ? nlohmann::json(*heldout) : nlohmann::json()},
          {"tokens", tokens}, {"tokens_per_second", 1000.0 * static_cast<double>(tokens) / static_cast<double>(run.window_ms())},
          {"accepted", record.accepted.size()}, {"rejected", record.rejected.size()}, {"bytes_down", follower_.bytes_down()},

@@ -1,5 +1,7 @@
 #include "tools/program.h"
 
+#include "weights/presets.h"
+
 #include <CLI/CLI.hpp>
 #include <unistd.h>
 
@@ -71,6 +73,12 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
 }
 
 const std::atomic<bool>& stop_requested() { return stop_flag; }
+
+std::string preset_names() {
+    std::string names;
+    for (const Preset& preset : presets()) names += (names.empty() ? "" : ", ") + std::string(preset.name);
+    return names;
+}
 
 std::string short_count(double value) {
     const char* suffix = "";

@@ -23,6 +23,9 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
 // Becomes true at the first Ctrl-C (SIGINT) or SIGTERM; a second one ends the process at once.
 const std::atomic<bool>& stop_requested();
 
+// Names of the model presets with their purpose, for --help.
+std::string preset_names();
+
 // "1.2 k", "3.4 M": three significant figures; "01:23" or "1:02:03" for seconds.
 std::string short_count(double value);
 std::string short_duration(double seconds);

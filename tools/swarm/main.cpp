@@ -69,10 +69,10 @@ void SwarmFlags::prepare() {
         for (const char* name : {"bucket", "peers", "swarm.json", "summary.json", "report.html"})
             std::filesystem::remove_all(local.folder / name);
     }
-    const Preset shape = find_preset(preset);
+    const Preset& shape = find_preset(preset);
     RunDescription& run = local.run;
     run.name = preset;
-    run.model = shape.config;
+    run.model = shape.model;
     run.seq = shape.seq;
     const auto window_ms = static_cast<int64_t>(window_seconds * 1000.0);
     run.block_ms = window_ms;
