@@ -54,6 +54,7 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
     create.bucket_url = swarm.bucket_url;
     create.texts = options.texts;
     create.description = options.run;
+    create.start_delay_ms = options.start_delay_ms;
     create.genesis_seed = options.seed;
     create.say = options.say;
     for (auto [role, count] : {std::pair{"validator", options.validators}, {"miner", options.miners},

@@ -23,6 +23,7 @@ struct LocalSwarmOptions {
     std::vector<std::filesystem::path> texts;
     std::string text_description;           // for the report: which text this is
     int validators = 1, miners = 4, copycats = 1, noise = 1;
+    int64_t start_delay_ms = 3000;           // from creation to the first window, when run.t0_ms is 0
     RunDescription run;                      // validators are filled in
     uint64_t seed = 42;                      // genesis; and, when `seeded_keys`, the participants' keys
     bool seeded_keys = false;

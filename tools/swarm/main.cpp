@@ -28,6 +28,7 @@ struct SwarmFlags {
     bool replace = false;
     bool create_only = false;
     double eta = 0;
+    double start_seconds = 3.0;
 
     void add_to(CLI::App& app);
     int run();
@@ -49,6 +50,7 @@ void SwarmFlags::add_to(CLI::App& app) {
     app.add_option("--noise", local.noise, "miners that publish noise")->check(CLI::Range(0, 16));
     app.add_option("--windows", windows, "length of the run")->check(CLI::Range(1, 1000000));
     app.add_option("--window-seconds", window_seconds, "length of a window")->check(CLI::Range(0.5, 86400.0));
+    app.add_option("--start-in", start_seconds, "seconds from the run's creation to its first window")->check(CLI::Range(0.0, 1e7));
     app.add_option("--tokens-per-window", tokens_per_window, "fixed work per miner and window; 0: what its time allows")
         ->check(CLI::Range(0, 1 << 30));
     app.add_option("--micro-batch", micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 1024));
@@ -90,6 +92,7 @@ void SwarmFlags::prepare() {
     run.eval_own_sequences = 24;
     run.eval_random_sequences = 24;
     local.seeded_keys = virtual_clock;
+    local.start_delay_ms = static_cast<int64_t>(start_seconds * 1000.0);
     local.say = [](const std::string& line) { std::fprintf(stderr, "swarm: %s\n", line.c_str()); };
 }
 
