@@ -10,6 +10,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <string>
 
 using namespace templar;
 
@@ -18,9 +19,9 @@ namespace {
 // Tables of this processor, from the plainest to the fastest.
 std::vector<const Ops*> all_ops() {
     std::vector<const Ops*> tables;
-    for (const char* isa : {"portable", "avx2", "avx512"}) {
+    for (const std::string isa : {"portable", "avx2", "avx512"}) {
         try {
-            tables.push_back(&cpu_ops(isa));
+            tables.push_back(&cpu_ops(isa.c_str()));
         } catch (const Error&) {
             MESSAGE("skipped: no " << isa << " here");
         }
@@ -221,7 +222,8 @@ TEST_CASE("merge_apply gives the bits of the dense formula: every table, threads
                     std::vector<float> theta = before;
                     ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, peers,
                                      inverse_norms, keep, eta);
-                    CHECK_MESSAGE(same_bits(theta, expected), ops->name << ", threads " << threads);
+                    CHECK_MESSAGE(same_bits(theta, expected), std::string(ops->name)
+                                                                  << ", threads " << threads);
                 }
             std::rotate(order.begin(), order.begin() + 2, order.end());
         }
@@ -325,7 +327,7 @@ TEST_CASE("apply_candidate and screen follow one peer's values on every table an
                 std::vector<float> out(size, 1e30f);
                 ops->apply_candidate(stream, {out.data(), {c.grid.rows, c.grid.cols}},
                                      {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, payload.in(), eta);
-                CHECK_MESSAGE(same_bits(out, expected), ops->name << ", threads " << threads);
+                CHECK_MESSAGE(same_bits(out, expected), std::string(ops->name) << ", threads " << threads);
                 CHECK(std::bit_cast<uint64_t>(ops->screen(stream, grad_view, c.grid, payload.in())) ==
                       std::bit_cast<uint64_t>(screened));
             }
