@@ -39,7 +39,7 @@ using SparseOut = BasicSparse<uint8_t>;
 using SparseIn = BasicSparse<const uint8_t>;
 
 // Bytes of a packed section of `count` fields; the bits left over in the last byte are zero.
-inline int64_t packed_bytes(int64_t count, int bits) { return (count * bits + 7) / 8; }
+[[gnu::always_inline]] inline int64_t packed_bytes(int64_t count, int bits) { return (count * bits + 7) / 8; }
 
 // Field `position` of a packed section, `bits` <= 16 each. Touches no byte but those the field lies in; 0 bits: none.
 [[gnu::always_inline]] inline uint32_t packed_field(const uint8_t* section, int64_t position, int bits) {

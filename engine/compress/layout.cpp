@@ -11,9 +11,9 @@
 namespace templar {
 namespace {
 
-// Base exponents that some fp32 tensor needs. The smallest scale s > |v|/2^(b-1) of a magnitude 2^-149 <= |v| < 2^128 has
-// the exponent X + 31 between -149 - 7 - 3 and 125, and X = 0 stands in a tensor of zeros. Anything else is no honest
-// payload, and refusing it keeps every decoded value finite in double.
+// Base exponents that some fp32 tensor needs. The smallest scale s > |v|/2^(b-1) of a magnitude 2^-149 <= |v|
+// < 2^128 has the exponent X + 31 between -149 - 7 - 3 and 125, and X = 0 stands in a tensor of zeros.
+// Anything else is no honest payload, and refusing it keeps every decoded value finite in double.
 constexpr int min_base_exponent = -190;
 constexpr int max_base_exponent = 94;
 
@@ -33,7 +33,8 @@ void check_codec(const Codec& codec) {
 TensorLayout tensor_layout(const Parameter& parameter, const Codec& codec) {
     const auto& shape = parameter.shape;
     if (shape.size() != 1 && shape.size() != 2)
-        fail(ExitCode::input, "layout of {}: expected 1 or 2 dimensions, found {}", parameter.name, shape.size());
+        fail(ExitCode::input, "layout of {}: expected 1 or 2 dimensions, found {}", parameter.name,
+             shape.size());
     int64_t numel = 1;
     for (int64_t extent : shape)
         if (extent < 1 || __builtin_mul_overflow(numel, extent, &numel))
@@ -58,8 +59,9 @@ TensorLayout tensor_layout(const Parameter& parameter, const Codec& codec) {
 }
 
 // SHA-256 of, all integers little-endian:
-//   "templar.cpp/layout/1" 0x00, i32 k, i32 chunk edge, i32 code bits, u8 index coding (0), u32 number of tensors; then for
-//   each tensor u32 length of its name, the name, u32 rank, i64 extents, i32 edge_rows, i32 edge_cols, i32 k of the tensor.
+//   "templar.cpp/layout/1" 0x00, i32 k, i32 chunk edge, i32 code bits, u8 index coding (0), u32 number of
+//   tensors; then for each tensor u32 length of its name, the name, u32 rank, i64 extents, i32 edge_rows, i32
+//   edge_cols, i32 k of the tensor.
 Digest layout_hash(const Layout& layout) {
     Sha256 hash;
     hash.update("templar.cpp/layout/1").update_le(uint8_t{0});
@@ -76,9 +78,11 @@ Digest layout_hash(const Layout& layout) {
 
 template <class Byte>
 BasicSparse<Byte> sections(const TensorLayout& tensor, std::span<Byte> payload) {
-    const int64_t end = tensor.indices + packed_bytes(tensor.grid.chunks() * tensor.format.k, tensor.format.index_bits);
+    const int64_t end =
+        tensor.indices + packed_bytes(tensor.grid.chunks() * tensor.format.k, tensor.format.index_bits);
     if (std::ssize(payload) < end)
-        fail(ExitCode::input, "payload: {} ends at byte {}, but there are only {}", tensor.name, end, payload.size());
+        fail(ExitCode::input, "payload: {} ends at byte {}, but there are only {}", tensor.name, end,
+             payload.size());
     Byte* bytes = payload.data();
     return {bytes + tensor.base_exponent, bytes + tensor.scales, bytes + tensor.codes, bytes + tensor.indices,
             tensor.format};
@@ -99,19 +103,19 @@ std::string chunk_fault(const TensorLayout& tensor, const SparseIn& sparse, int6
         const int64_t position = chunk * k + i;
         const auto index = static_cast<int32_t>(packed_field(sparse.indices, position, index_bits));
         if (index >= size)
-            return fmt::format("{}, chunk {}, value {}: expected an index below {}, found {}", tensor.name, chunk, i, size,
-                               index);
+            return fmt::format("{}, chunk {}, value {}: expected an index below {}, found {}", tensor.name,
+                               chunk, i, size, index);
         if (index <= previous)
-            return fmt::format("{}, chunk {}, value {}: expected an index above {}, found {}", tensor.name, chunk, i,
-                               previous, index);
+            return fmt::format("{}, chunk {}, value {}: expected an index above {}, found {}", tensor.name,
+                               chunk, i, previous, index);
         previous = index;
         if (!reserved) continue;
         if (index != i)
-            return fmt::format("{}, chunk {}, value {}: scale byte 0 expects index {}, found {}", tensor.name, chunk, i, i,
-                               index);
+            return fmt::format("{}, chunk {}, value {}: scale byte 0 expects index {}, found {}", tensor.name,
+                               chunk, i, i, index);
         if (const uint32_t code = packed_field(sparse.codes, position, code_bits); code != 0)
-            return fmt::format("{}, chunk {}, value {}: scale byte 0 expects code 0, found {}", tensor.name, chunk, i,
-                               code);
+            return fmt::format("{}, chunk {}, value {}: scale byte 0 expects code 0, found {}", tensor.name,
+                               chunk, i, code);
     }
     return {};
 }
@@ -120,12 +124,13 @@ std::string tensor_fault(const TensorLayout& tensor, const SparseIn& sparse) {
     const int64_t chunks = tensor.grid.chunks();
     const int64_t values = chunks * sparse.format.k;
     const int exponent = read_base_exponent(sparse.base_exponent);
-    const bool zero = std::all_of(sparse.scales, sparse.scales + chunks, [](uint8_t scale) { return scale == 0; });
+    const bool zero =
+        std::all_of(sparse.scales, sparse.scales + chunks, [](uint8_t scale) { return scale == 0; });
     if (zero && exponent != 0)
         return fmt::format("{}: a tensor of zeros expects base exponent 0, found {}", tensor.name, exponent);
     if (exponent < min_base_exponent || exponent > max_base_exponent)
-        return fmt::format("{}: expected a base exponent from {} to {}, found {}", tensor.name, min_base_exponent,
-                           max_base_exponent, exponent);
+        return fmt::format("{}: expected a base exponent from {} to {}, found {}", tensor.name,
+                           min_base_exponent, max_base_exponent, exponent);
     if (!padding_is_zero(sparse.codes, values, sparse.format.code_bits))
         return fmt::format("{}: expected zero bits after the last code, found others", tensor.name);
     if (!padding_is_zero(sparse.indices, values, sparse.format.index_bits))
@@ -149,8 +154,8 @@ Layout make_layout(const std::vector<Parameter>& parameters, const Codec& codec)
     layout.codec = codec;
     for (const Parameter& parameter : parameters) {
         if (parameter.offset != layout.parameters)
-            fail(ExitCode::input, "layout of {}: expected offset {} (tightly packed), found {}", parameter.name,
-                 layout.parameters, parameter.offset);
+            fail(ExitCode::input, "layout of {}: expected offset {} (tightly packed), found {}",
+                 parameter.name, layout.parameters, parameter.offset);
         TensorLayout tensor = tensor_layout(parameter, codec);
         const int64_t chunks = tensor.grid.chunks();
         const int64_t values = chunks * tensor.format.k;
@@ -166,15 +171,20 @@ Layout make_layout(const std::vector<Parameter>& parameters, const Codec& codec)
     return layout;
 }
 
-SparseOut sparse_out(const TensorLayout& tensor, std::span<uint8_t> payload) { return sections(tensor, payload); }
+SparseOut sparse_out(const TensorLayout& tensor, std::span<uint8_t> payload) {
+    return sections(tensor, payload);
+}
 
-SparseIn sparse_in(const TensorLayout& tensor, std::span<const uint8_t> payload) { return sections(tensor, payload); }
+SparseIn sparse_in(const TensorLayout& tensor, std::span<const uint8_t> payload) {
+    return sections(tensor, payload);
+}
 
 std::string payload_fault(const Layout& layout, std::span<const uint8_t> payload) {
     if (std::ssize(payload) != layout.payload_bytes)
         return fmt::format("payload: expected {} bytes, found {}", layout.payload_bytes, payload.size());
     for (const TensorLayout& tensor : layout.tensors)
-        if (std::string fault = tensor_fault(tensor, sparse_in(tensor, payload)); !fault.empty()) return fault;
+        if (std::string fault = tensor_fault(tensor, sparse_in(tensor, payload)); !fault.empty())
+            return fault;
     return {};
 }
 
@@ -190,7 +200,8 @@ double index_overlap(const Layout& layout, std::span<const uint8_t> a, std::span
             if (x.scales[chunk] == 0 || y.scales[chunk] == 0) continue;
             int64_t equal = 0;
             for (int64_t i = chunk * k, j = i, end = i + k; i < end && j < end;) {
-                const uint32_t first = packed_field(x.indices, i, bits), second = packed_field(y.indices, j, bits);
+                const uint32_t first = packed_field(x.indices, i, bits),
+                               second = packed_field(y.indices, j, bits);
                 equal += first == second;
                 i += first <= second;
                 j += second <= first;
