@@ -1,6 +1,5 @@
-#include "base/error.h"
 #include "base/random.h"
-#include "kernels/ops.h"
+#include "tests/kernels/kernel_test.h"
 
 #include <doctest/doctest.h>
 
@@ -12,16 +11,6 @@
 using namespace templar;
 
 namespace {
-
-std::vector<const Ops*> tables() {
-    std::vector<const Ops*> found;
-    for (const char* isa : {"portable", "avx2", "avx512"}) try {
-            found.push_back(&cpu_ops(isa));
-        } catch (const Error&) {
-            MESSAGE("skipped: this processor or build has no table " << isa);
-        }
-    return found;
-}
 
 std::vector<float> normal_values(int64_t n, const char* key) {
     CounterRng rng(sha256(as_bytes(key)));
@@ -63,9 +52,9 @@ const std::vector<ChunkGrid> grids = {
 }  // namespace
 
 TEST_CASE("dct_encode is the orthonormal DCT-II of every chunk, on every instruction set") {
-    for (const Ops* ops : tables())
+    for (const auto& [isa, ops] : test::tables())
         for (const ChunkGrid& grid : grids) {
-            CAPTURE(ops->name);
+            CAPTURE(isa);
             CAPTURE(grid.edge_rows);
             CAPTURE(grid.edge_cols);
             const std::vector<float> x = normal_values(grid.rows * grid.cols, "dct");
@@ -81,9 +70,9 @@ TEST_CASE("dct_encode is the orthonormal DCT-II of every chunk, on every instruc
 }
 
 TEST_CASE("dct_decode undoes dct_encode") {
-    for (const Ops* ops : tables())
+    for (const auto& [isa, ops] : test::tables())
         for (const ChunkGrid& grid : grids) {
-            CAPTURE(ops->name);
+            CAPTURE(isa);
             CAPTURE(grid.edge_rows);
             CAPTURE(grid.edge_cols);
             const std::vector<float> x = normal_values(grid.rows * grid.cols, "inverse");
@@ -100,7 +89,7 @@ TEST_CASE("dct_decode undoes dct_encode") {
 }
 
 TEST_CASE("the DCT does not depend on the number of threads") {
-    for (const Ops* ops : tables()) {
+    for (const auto& [isa, ops] : test::tables()) {
         const ChunkGrid grid{320, 192, 64, 48};
         const std::vector<float> x = normal_values(grid.rows * grid.cols, "threads");
         std::vector<float> first(x.size()), first_back(x.size());

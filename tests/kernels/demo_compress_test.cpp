@@ -1,6 +1,5 @@
-#include "base/error.h"
 #include "base/random.h"
-#include "kernels/ops.h"
+#include "tests/kernels/kernel_test.h"
 
 #include <doctest/doctest.h>
 
@@ -15,16 +14,6 @@
 using namespace templar;
 
 namespace {
-
-std::vector<const Ops*> tables() {
-    std::vector<const Ops*> found;
-    for (const char* isa : {"portable", "avx2", "avx512"}) try {
-            found.push_back(&cpu_ops(isa));
-        } catch (const Error&) {
-            MESSAGE("skipped: this processor or build has no table " << isa);
-        }
-    return found;
-}
 
 // The four sections of one tensor, each with guard bytes behind it.
 struct Sections {
@@ -183,8 +172,8 @@ TEST_CASE("demo_compress codes a given momentum as the specification says, bit f
                 fills[kind](momentum, grid, rng);
                 std::vector<float> expected = momentum;
                 const Sections wanted = plain_compress(expected, grid, k, code_bits);
-                for (const Ops* ops : tables()) {
-                    CAPTURE(ops->name);
+                for (const auto& [isa, ops] : test::tables()) {
+                    CAPTURE(isa);
                     CAPTURE(kind);
                     CAPTURE(grid.edge_rows);
                     CAPTURE(grid.edge_cols);
@@ -204,9 +193,9 @@ TEST_CASE("demo_compress codes a given momentum as the specification says, bit f
 }
 
 TEST_CASE("demo_compress adds the gradient's DCT to the decayed momentum") {
-    for (const Ops* ops : tables())
+    for (const auto& [isa, ops] : test::tables())
         for (const ChunkGrid& grid : grids) {
-            CAPTURE(ops->name);
+            CAPTURE(isa);
             CAPTURE(grid.edge_rows);
             CAPTURE(grid.edge_cols);
             CounterRng rng(sha256(as_bytes("update")));
@@ -243,10 +232,10 @@ TEST_CASE("demo_compress adds the gradient's DCT to the decayed momentum") {
 }
 
 TEST_CASE("demo_compress does not depend on the number of threads") {
-    for (const Ops* ops : tables())
+    for (const auto& [isa, ops] : test::tables())
         for (const ChunkGrid& grid : grids)
             for (int code_bits : {8, 1}) {
-                CAPTURE(ops->name);
+                CAPTURE(isa);
                 CAPTURE(grid.edge_cols);
                 CounterRng rng(sha256(as_bytes("threads")));
                 std::vector<float> momentum(grid.rows * grid.cols), grad(momentum.size());
@@ -267,7 +256,7 @@ TEST_CASE("demo_compress does not depend on the number of threads") {
 
 TEST_CASE("demo_compress stays inside its sections when the gradient is not finite") {
     const ChunkGrid grid{96, 80, 48, 40};
-    for (const Ops* ops : tables())
+    for (const auto& [isa, ops] : test::tables())
         for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
             for (bool everywhere : {false, true}) {
                 std::vector<float> momentum(grid.rows * grid.cols, 1.0f),
