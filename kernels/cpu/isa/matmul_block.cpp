@@ -1,4 +1,5 @@
-// Our own matrix product, for builds without oneDNN: both factors are packed into panels, the panels multiplied tile by tile.
+// Our own matrix product, for builds without oneDNN: both factors are packed into panels, the panels
+// multiplied tile by tile.
 #include "kernels/cpu/isa/gemm_tile.h"
 #include "kernels/cpu/isa/model_ops.h"
 #include "kernels/cpu/matmul.h"
@@ -31,7 +32,8 @@ void pack_left(float* panel, const Product& p, int64_t first, int64_t k, int64_t
 }
 
 // One tile at (row, col) of c, through a buffer where it hangs over the edge.
-void write_tile(const Product& p, int64_t row, int64_t col, const float* left, const float* right, int64_t k, bool accumulate) {
+void write_tile(const Product& p, int64_t row, int64_t col, const float* left, const float* right, int64_t k,
+                bool accumulate) {
     float* const c = p.c + row * p.ldc + col;
     const int64_t height = p.m - row, width = p.n - col;
     if (height >= tile_rows && width >= tile_cols)
@@ -50,7 +52,8 @@ void block_kernel(const Product& p) {
     for (int64_t first = 0; first == 0 || first < p.k; first += depth) {
         const int64_t k = p.k - first < depth ? p.k - first : depth;
         const bool accumulate = p.accumulate || first > 0;
-        for (int64_t i = 0; i < panels; ++i) pack_left(left + i * depth * tile_rows, p, first, k, i * tile_rows);
+        for (int64_t i = 0; i < panels; ++i)
+            pack_left(left + i * depth * tile_rows, p, first, k, i * tile_rows);
         for (int64_t col = 0; col < p.n; col += tile_cols) {
             pack_right(right, p, first, k, col);
             for (int64_t i = 0; i < panels; ++i)
@@ -61,7 +64,8 @@ void block_kernel(const Product& p) {
 
 }  // namespace
 
-void matmul(Stream& stream, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b, bool accumulate) {
+void matmul(Stream& stream, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b,
+            bool accumulate) {
     matmul_in_blocks(stream, make_product(c, a, transpose_a, b, transpose_b, accumulate), block_kernel);
 }
 
