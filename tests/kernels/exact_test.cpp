@@ -34,13 +34,13 @@ struct Case {
     CodeFormat format;
 };
 
-// Square and oblong chunks, odd edges, 1-D, edge 1 either way, a single element; every width of code and of
-// index.
-const Case cases[] = {{{128, 192, 64, 64}, {32, 8, 12}}, {{60, 100, 60, 50}, {32, 4, 12}},
-                      {{63, 61, 21, 61}, {7, 8, 11}},    {{1, 640, 1, 64}, {32, 8, 6}},
-                      {{67, 64, 1, 64}, {5, 2, 6}},      {{64, 67, 64, 1}, {64, 1, 6}},
-                      {{14, 39, 7, 13}, {3, 1, 7}},      {{1, 1, 1, 1}, {1, 8, 0}},
-                      {{5, 7, 5, 1}, {1, 8, 3}},         {{128, 64, 64, 64}, {4096, 8, 12}}};
+// The last is large enough for several threads to start. Square and oblong chunks, odd edges, 1-D, edge 1
+// either way, a single element; every width of code and of index.
+const Case cases[] = {
+    {{128, 192, 64, 64}, {32, 8, 12}},  {{60, 100, 60, 50}, {32, 4, 12}}, {{63, 61, 21, 61}, {7, 8, 11}},
+    {{1, 640, 1, 64}, {32, 8, 6}},      {{67, 64, 1, 64}, {5, 2, 6}},     {{64, 67, 64, 1}, {64, 1, 6}},
+    {{14, 39, 7, 13}, {3, 1, 7}},       {{1, 1, 1, 1}, {1, 8, 0}},        {{5, 7, 5, 1}, {1, 8, 3}},
+    {{128, 64, 64, 64}, {4096, 8, 12}}, {{256, 320, 64, 64}, {32, 8, 12}}};
 
 std::vector<float> random_floats(int64_t count, CounterRng& rng) {
     std::vector<float> values(count);
@@ -183,6 +183,18 @@ TEST_CASE("sparse_square_sum follows the formula on every table and number of th
                     Stream stream{threads};
                     CHECK(ops->sparse_square_sum(stream, payload.in(), c.grid) == expected);
                 }
+        }
+}
+
+TEST_CASE("sparse_square_sum of a tensor large enough for several threads") {
+    CounterRng rng(sha256(as_bytes("large")));
+    const ChunkGrid grid{512, 256, 64, 64};
+    const RandomSparse payload(grid, {4096, 8, 12}, rng);
+    const double expected = reference_square_sum(payload.in(), grid);
+    for (const Ops* ops : all_ops())
+        for (int threads : {1, 2, 3}) {
+            Stream stream{threads};
+            CHECK(ops->sparse_square_sum(stream, payload.in(), grid) == expected);
         }
 }
 

@@ -26,6 +26,10 @@ namespace templar::TEMPLAR_ISA {
 
 namespace {
 
+// Below these, waking other threads takes longer than the work.
+constexpr int64_t parallel_values = 1 << 16;    // coded values to read
+constexpr int64_t parallel_elements = 1 << 15;  // weights to move
+
 constexpr int edge = max_chunk_edge;  // row stride of the scratch matrices below
 
 #if defined(__AVX512F__)
@@ -236,14 +240,22 @@ float sign(float x) {
 
 double sparse_square_sum(Stream& stream, SparseIn peer, ChunkGrid grid) {
     const int64_t chunks = grid.chunks();
+    const CodeFormat format = peer.format;
     int64_t total[32] = {};  // Σ (c·(8 + m))² of each exponent x
-#pragma omp parallel num_threads(stream.threads) if (chunks > 1)
+#pragma omp parallel num_threads(stream.threads) if (chunks * format.k > parallel_values)
     {
         int64_t mine[32] = {};
 #pragma omp for schedule(static) nowait
-        for (int64_t chunk = 0; chunk < chunks; ++chunk)
-            visit_chunk(peer, chunk,
-                        [&](int32_t, int32_t value, int x) { mine[x] += int64_t{value} * value; });
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+            const int scale = peer.scales[chunk], mantissa = 8 + (scale & 7);
+            if (scale == 0) continue;
+            int64_t squares = 0;
+            for (int64_t i = chunk * format.k; i < (chunk + 1) * format.k; ++i) {
+                const int64_t c = signed_code(packed_field(peer.codes, i, format.code_bits));
+                squares += c * c;
+            }
+            mine[scale >> 3] += squares * mantissa * mantissa;
+        }
 #pragma omp critical(templar_square_sum)
         for (int x = 0; x < 32; ++x) total[x] += mine[x];
     }
@@ -258,7 +270,7 @@ void merge_apply(Stream& stream, Tensor theta, ChunkGrid grid, std::span<const S
     const SparseIn* const peer = peers.data();
     const double* const inverse_norm = inverse_norms.data();
     float* const weights = theta.f32();
-#pragma omp parallel num_threads(stream.threads) if (chunks > 1)
+#pragma omp parallel num_threads(stream.threads) if (grid.rows * grid.cols > parallel_elements)
     {
         InverseDct inverse(grid);
         PeerSums sums(grid.chunk_size());
@@ -282,7 +294,7 @@ void apply_candidate(Stream& stream, Tensor out, Tensor theta, ChunkGrid grid, S
     const int64_t chunks = grid.chunks();
     const float* const weights = theta.f32();
     float* const result = out.f32();
-#pragma omp parallel num_threads(stream.threads) if (chunks > 1)
+#pragma omp parallel num_threads(stream.threads) if (grid.rows * grid.cols > parallel_elements)
     {
         InverseDct inverse(grid);
         Coefficient values[edge * edge];
@@ -319,7 +331,7 @@ double screen(Stream& stream, Tensor grad, ChunkGrid grid, SparseIn peer) {
     const int64_t chunks = grid.chunks();
     const int64_t runs = chunks < max_runs ? chunks : max_runs;
     double sums[max_runs][16] = {};
-#pragma omp parallel num_threads(stream.threads) if (runs > 1)
+#pragma omp parallel num_threads(stream.threads) if (grid.rows * grid.cols > parallel_elements)
     {
         InverseDct inverse(grid);
         Coefficient values[edge * edge];
