@@ -97,29 +97,45 @@ class Gauntlet {
   public:
     explicit Gauntlet(GauntletParams params) : params_(params) {}
 
-    // Stage 1 for window w (§8.1). `own_fault`: this validator could not reach more than half of the gather peers,
-    // so nobody is penalised. Applies penalties to the peers' states and returns a verdict per peer.
-    std::map<Digest, Stage1Verdict> stage1(int64_t window, const std::map<Digest, Submission>& submissions, bool own_fault);
+    // Stage 1 for window w (§8.1), once per window and before stage 2. Applies penalties to the peers' states and
+    // returns a verdict per peer. Accepted is what is well-formed, no copy, and made from this very window's state.
+    // `own_fault`: this validator could not reach more than half of the gather peers, so nobody is penalised (the
+    // verdicts keep their reasons, with factors of 1, and the faulty are not accepted all the same).
+    // A peer that commits nothing is penalised only while active: a newcomer owes nothing before its first commit.
+    std::map<Digest, Stage1Verdict> stage1(int64_t window, const std::map<Digest, Submission>& submissions,
+                                           bool own_fault);
 
-    // Stage 2 (§8.2, §8.3): evaluated peers' losses; `missing`: active peers whose payload did not arrive or was refused,
-    // they enter the match with the lowest rank. Updates B, ratings, F and weights.
+    // Stage 2 (§8.2, §8.3): evaluated peers' losses; `missing`: active peers whose payload did not arrive or was
+    // refused: they enter the match with the lowest rank, all tied, as does an update that makes a loss NaN or
+    // infinite. Updates B, ratings, F = ordinal · max(0, B - threshold) · sync · (factor of this window's stage 1
+    // penalty), and weights. Banned peers take no part, nor do inactive ones in `missing`, nor any of `missing` in a
+    // window of own fault. There is no match without two players and one measured score.
     void stage2(int64_t window, const std::map<Digest, Evaluation>& evaluations, const std::vector<Digest>& missing);
 
-    // Inactivity: F × 0.75 for known peers that are not active in `window`; forgets those inactive for too long.
+    // Inactivity, once per window after stage 1: F × 0.75 for known peers that are not active in `window`; forgets
+    // those inactive for too long, except their bans.
     void age(int64_t window);
 
     bool active(const Digest& hotkey, int64_t window) const;
     const std::map<Digest, PeerState>& peers() const { return peers_; }
     const GauntletParams& params() const { return params_; }
 
-    // State as JSON text, for the validator's checkpoint: save, kill −9, load, same bits. Load throws Error(input).
+    // All but the parameters as JSON text, for the validator's checkpoint: save, kill −9, load, same bits. Load throws Error(input).
     std::string save() const;
     void load(std::string_view json);
 
   private:
-    void update_scores(int64_t window);
+    PeerState& peer(const Digest& hotkey);  // made anew if not known
+    bool active(const PeerState& peer, int64_t window) const;
+    Stage1Verdict judge(int64_t window, const Submission& submission, const PeerState& peer) const;
+    void penalise(PeerState& peer, const Stage1Verdict& verdict, int64_t window) const;
+    void play(const std::map<Digest, double>& scores);
+    void update_score(PeerState& peer, int64_t window) const;
+    void update_weights(int64_t window);
+
     GauntletParams params_;
     std::map<Digest, PeerState> peers_;
+    int64_t own_fault_window_ = -1;  // the last one
 };
 
 // (1 - min(n, sync_windows)/sync_windows)^sync_exponent; empty (unknown root): 0.
@@ -128,9 +144,10 @@ double sync_factor(const GauntletParams& params, std::optional<int64_t> windows_
 // F^p/ΣF^p over F > 0, else all 0 (§8.3). Same order as `scores`.
 std::vector<double> weights_from_scores(const std::vector<double>& scores, double power);
 
-// Consensus over validators (§8.3): per peer the stake-weighted median clip (kappa 0.5), normalised.
-// weights[v][p], stake[v].
-std::vector<double> consensus_weights(const std::vector<std::vector<double>>& weights, const std::vector<double>& stake,
-                                      double kappa = 0.5);
+// Consensus over validators (§8.3). weights[v][p], taken as shares of their sum; stake[v]. A peer's median is the
+// largest weight that validators with at least kappa of all stake give or exceed; what anyone gives beyond it is cut
+// off. The stake-weighted sum of the rest is normalised; all 0 if there is none.
+std::vector<double> consensus_weights(const std::vector<std::vector<double>>& weights,
+                                      const std::vector<double>& stake, double kappa = 0.5);
 
 }  // namespace templar
