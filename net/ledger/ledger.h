@@ -17,18 +17,23 @@ struct LedgerEntry {
     Hotkey author{};
     std::string payload; // JSON text, by kind
     Digest hash{};       // SHA-256 of this entry's object bytes
+    int64_t stored_ms = 0;  // when the bucket stored it, by the bucket's clock: time_ms is only its author's word
 };
+
+inline constexpr int64_t max_ledger_entry_bytes = 64 * 1024;
+std::string ledger_key(uint64_t sequence);
 
 class Ledger {
   public:
     Ledger(Bucket& bucket, Clock& clock) : bucket_(bucket), clock_(clock) {}
 
     // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An entry that does not verify
-    // throws Error(input) naming it. At most 64 KiB per entry.
+    // throws Error(input) naming it and saying why, every time it is met. At most 64 KiB per entry.
+    // What `apply` throws ends the reading before the entry it was given.
     void follow(const std::function<void(const LedgerEntry&)>& apply);
 
     // Appends; on losing the race for a sequence number re-reads (calling `apply` for what it finds) and retries with jitter.
-    // Returns the entry as written. `still_wanted`, when given, is asked before every try: false ends with nothing appended.
+    // `apply` is given the new entry too. Returns the entry as written; Error(storage) when others were first too many times. `still_wanted`, when given, is asked before every try: false ends with nothing appended.
     std::optional<LedgerEntry> append(const Identity& author, std::string_view kind, std::string_view payload,
                                       const std::function<void(const LedgerEntry&)>& apply,
                                       const std::function<bool()>& still_wanted = nullptr);
@@ -37,6 +42,8 @@ class Ledger {
     const Digest& head() const { return head_; }
 
   private:
+    LedgerEntry read(ByteSpan object) const;
+
     Bucket& bucket_;
     Clock& clock_;
     uint64_t next_ = 0;

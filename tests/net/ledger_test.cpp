@@ -1,0 +1,202 @@
+#include "net/ledger/ledger.h"
+
+#include "tests/net/error_code.h"
+#include "tests/net/scratch.h"
+
+#include <nlohmann/json.hpp>
+
+#include <set>
+#include <thread>
+
+using namespace templar;
+using nlohmann::json;
+
+namespace {
+
+Identity test_identity(int n) { return Identity::from_seed(sha256(as_bytes(std::to_string(n)))); }
+const auto ignore = [](const LedgerEntry&) {};
+
+std::vector<LedgerEntry> read_all(Bucket& bucket, Clock& clock) {
+    std::vector<LedgerEntry> entries;
+    Ledger(bucket, clock).follow([&](const LedgerEntry& entry) { entries.push_back(entry); });
+    return entries;
+}
+
+// An entry as a hostile author would write it.
+Bytes forged(const Identity& author, uint64_t sequence, const Digest& previous, const std::function<void(json&)>& change = {},
+             std::string_view kind = "ledger") {
+    json body = {{"sequence", sequence}, {"previous", to_hex(previous)}, {"time_ms", 1}, {"kind", "join"}, {"payload", "{}"}};
+    if (change) change(body);
+    return seal(author, kind, body.dump());
+}
+
+}  // namespace
+
+TEST_CASE("ledger: what is appended is read by others, in order") {
+    Scratch folder;
+    VirtualClock clock(5000);
+    const auto bucket = open_bucket(folder.url(), false, &clock);
+    CHECK(ledger_key(7) == "ledger/00000000000000000007");
+    Ledger first(*bucket, clock), second(*bucket, clock);
+    const auto a = first.append(test_identity(1), "join", "{\"a\": \"ä\"}", ignore);
+    REQUIRE(a);
+    CHECK(a->sequence == 0);
+    CHECK(a->previous == Digest{});
+    CHECK(a->time_ms == 5000);
+    CHECK(a->stored_ms == 5000);
+    const auto b = second.append(test_identity(2), "leave", "not even JSON", ignore);
+    REQUIRE(b);
+    CHECK(b->sequence == 1);
+    CHECK(b->previous == a->hash);
+    first.append(test_identity(1), "weights", "", ignore);
+
+    const auto entries = read_all(*bucket, clock);
+    REQUIRE(entries.size() == 3);
+    CHECK(entries[0].payload == "{\"a\": \"ä\"}");
+    CHECK(entries[0].author == test_identity(1).hotkey());
+    CHECK(entries[0].hash == sha256(*bucket->get(ledger_key(0), 1 << 20)));
+    CHECK(entries[1].kind == "leave");
+    CHECK(entries[1].payload == "not even JSON");
+    CHECK(entries[2].previous == entries[1].hash);
+    CHECK(first.head() == entries[2].hash);
+    CHECK(first.next_sequence() == 3);
+    CHECK(second.next_sequence() == 2);
+    std::vector<uint64_t> seen;
+    second.follow([&](const LedgerEntry& entry) { seen.push_back(entry.sequence); });
+    CHECK(seen == std::vector<uint64_t>{2});
+}
+
+TEST_CASE("ledger: an entry nobody wants any more is not appended") {
+    Scratch folder;
+    VirtualClock clock(0);
+    const auto bucket = open_bucket(folder.url(), false);
+    Ledger ledger(*bucket, clock);
+    CHECK_FALSE(ledger.append(test_identity(1), "join", "{}", ignore, [] { return false; }));
+    CHECK(bucket->list("").empty());
+    // It is asked after everything there has been applied.
+    Ledger(*bucket, clock).append(test_identity(2), "join", "{}", ignore);
+    int applied = 0;
+    CHECK_FALSE(ledger.append(test_identity(1), "join", "{}", [&](const LedgerEntry&) { ++applied; },
+                              [&] { return applied == 0; }));
+    CHECK(applied == 1);
+}
+
+TEST_CASE("ledger: six writers at once, nothing is lost and the chain holds") {
+    Scratch folder;
+    SystemClock clock;
+    const auto bucket = open_bucket(folder.url(), false);
+    std::vector<std::thread> threads;
+    std::atomic<int> failures{0};
+    for (int writer = 0; writer < 6; ++writer)
+        threads.emplace_back([&, writer] {
+            Ledger ledger(*bucket, clock);
+            uint64_t applied = 0;
+            for (int i = 0; i < 20; ++i) {
+                const auto entry = ledger.append(test_identity(writer), "join", std::to_string(i),
+                                                 [&](const LedgerEntry& found) { failures += found.sequence != applied++; });
+                failures += !entry || entry->payload != std::to_string(i) || entry->author != test_identity(writer).hotkey();
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    CHECK(failures == 0);
+    const auto entries = read_all(*bucket, clock);
+    CHECK(entries.size() == 120);
+    std::map<Hotkey, int> next;  // each author's entries stand in the order it wrote them
+    for (const LedgerEntry& entry : entries) CHECK(entry.payload == std::to_string(next[entry.author]++));
+    CHECK(next.size() == 6);
+}
+
+TEST_CASE("ledger: tampered, forked, missing and foreign entries are refused with the reason") {
+    Scratch folder;
+    VirtualClock clock(0);
+    const auto bucket = open_bucket(folder.url(), false);
+    Ledger ledger(*bucket, clock);
+    for (int i = 0; i < 4; ++i) ledger.append(test_identity(i), "join", "{}", ignore);
+    const std::string key = ledger_key(2);
+    const Bytes good = *bucket->get(key, 1 << 20);
+    const Digest before = sha256(*bucket->get(ledger_key(1), 1 << 20));
+    auto refused = [&](const Bytes& object, std::string_view mentions) {
+        bucket->put(key, object);
+        int applied = 0;
+        Ledger reader(*bucket, clock);
+        for (int i = 0; i < 2; ++i) {  // asking again does not get past it
+            CHECK(code_of([&] { reader.follow([&](const LedgerEntry&) { ++applied; }); }, mentions) == ExitCode::input);
+            CHECK(applied == 2);
+            CHECK(reader.next_sequence() == 2);
+            CHECK(reader.head() == before);
+        }
+    };
+    for (size_t i = 0; i < good.size(); i += 3) {
+        Bytes tampered = good;
+        tampered[i] ^= 0x10;
+        refused(tampered, key);
+    }
+    refused({}, key);
+    refused(Bytes(good.begin(), good.end() - 1), "does not verify");
+    refused(Bytes(max_ledger_entry_bytes + 1), "expected at most 65536");
+    const Identity mallory = test_identity(66);
+    refused(forged(mallory, 2, sha256(as_bytes("another history"))), "previous: expected " + to_hex(before));
+    refused(forged(mallory, 3, before), "sequence: expected 2, found 3");
+    refused(forged(mallory, 2, before, {}, "record"), "header line");
+    refused(forged(mallory, 2, before, [](json& body) { body.erase("kind"); }), "kind: expected this key");
+    refused(forged(mallory, 2, before, [](json& body) { body["more"] = 1; }), "more");
+    refused(forged(mallory, 2, before, [](json& body) { body["time_ms"] = -1; }), "time_ms");
+    refused(forged(mallory, 2, before, [](json& body) { body["sequence"] = "2"; }), "sequence");
+    refused(forged(mallory, 2, before, [](json& body) { body["kind"] = std::string(33, 'k'); }), "kind");
+    refused(seal(mallory, "ledger", "not JSON"), "not JSON");
+    refused(*bucket->get(ledger_key(1), 1 << 20), "sequence: expected 2, found 1");
+
+    // A well-formed entry in place of the old one is a fork: whoever comes after it names another hash.
+    bucket->put(key, forged(mallory, 2, before));
+    Ledger reader(*bucket, clock);
+    CHECK(code_of([&] { reader.follow(ignore); }, ledger_key(3) + ": previous: expected") == ExitCode::input);
+    // A missing entry ends the ledger there; what stands behind it is not reached.
+    bucket->remove(key);
+    CHECK(read_all(*bucket, clock).size() == 2);
+    // As it was, it is read again.
+    bucket->put(key, good);
+    CHECK(read_all(*bucket, clock).size() == 4);
+    ledger.follow(ignore);
+    CHECK(ledger.next_sequence() == 4);
+}
+
+TEST_CASE("ledger: what cannot be an entry is not written") {
+    Scratch folder;
+    VirtualClock clock(0);
+    const auto bucket = open_bucket(folder.url(), false);
+    Ledger ledger(*bucket, clock);
+    auto refused = [&](std::string_view kind, const std::string& payload) {
+        CHECK(code_of([&] { ledger.append(test_identity(1), kind, payload, ignore); }) == ExitCode::input);
+    };
+    refused("join", std::string(70'000, 'x'));
+    refused("join", std::string(40'000, '"'));  // twice as long once it is escaped
+    refused("join", "\xff");
+    refused(std::string(33, 'k'), "{}");
+    CHECK(bucket->list("").empty());
+}
+
+namespace {
+
+// A bucket whose every key is taken and yet never found: what a broken or hostile store may answer.
+class TakenBucket : public Bucket {
+  public:
+    std::optional<ObjectInfo> head(const std::string&) override { return std::nullopt; }
+    std::optional<Bytes> get(const std::string&, int64_t) override { return std::nullopt; }
+    std::optional<Bytes> get_range(const std::string&, int64_t, int64_t) override { return std::nullopt; }
+    bool create(const std::string&, ByteSpan) override { return false; }
+    void put(const std::string&, ByteSpan) override {}
+    void remove(const std::string&) override {}
+    std::vector<ObjectInfo> list(const std::string&, const std::string&, int64_t) override { return {}; }
+    std::string url() const override { return "taken"; }
+};
+
+}  // namespace
+
+TEST_CASE("ledger: losing every race ends with an error") {
+    VirtualClock clock(0);
+    TakenBucket bucket;
+    Ledger ledger(bucket, clock);
+    CHECK(code_of([&] { ledger.append(test_identity(1), "join", "{}", ignore); }, "too busy") == ExitCode::storage);
+    CHECK(clock.now_ms() > 100);        // it waited,
+    CHECK(clock.now_ms() < 200'000);    // but not for ever
+}
