@@ -372,7 +372,7 @@ Scores Validator::measure(const Window& found) {
     for (const Neuron& peer : follower_.chain().neurons()) {
         const auto verdict = found.verdicts.find(peer.hotkey);
         if (verdict == found.verdicts.end()) continue;
-        PeerScore score;
+        ScoreEntry score;
         score.uid = peer.uid;
         score.hotkey = peer.hotkey;
         score.overlap = found.submissions.at(peer.hotkey).overlap;
@@ -431,7 +431,7 @@ double Validator::heldout_loss() {
 
 void Validator::publish(Scores& scores, const Window& found) {
     const RunDescription& run = follower_.description();
-    for (PeerScore& score : scores.peers) {
+    for (ScoreEntry& score : scores.peers) {
         const auto state = gauntlet_.peers().find(score.hotkey);
         if (state == gauntlet_.peers().end()) continue;
         score.after = state->second.rating;
@@ -455,7 +455,7 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
     const RunDescription& run = follower_.description();
     nlohmann::json peers = nlohmann::json::array();
     int64_t tokens = 0;
-    for (const PeerScore& score : scores.peers) {
+    for (const ScoreEntry& score : scores.peers) {
         const bool merged = std::any_of(record.accepted.begin(), record.accepted.end(),
                                         [&](const RecordEntry& entry) { return entry.hotkey == score.hotkey; });
         if (merged) tokens += score.tokens;
