@@ -80,7 +80,10 @@ Vector fma(Vector a, Vector b, Vector c) {
 }
 #endif
 
-int32_t signed_code(uint32_t packed) {
+// c of the kept value i, counted over all chunks.
+int32_t signed_code(const SparseIn& peer, int64_t i) {
+    const int bits = peer.format.code_bits;
+    const uint32_t packed = bits == 8 ? peer.codes[i] : packed_field(peer.codes, i, bits);
     const int32_t magnitude = static_cast<int32_t>(packed | 1);  // q << 1 | sign -> 2q + 1
     return packed & 1 ? -magnitude : magnitude;
 }
@@ -95,7 +98,7 @@ void visit_chunk(const SparseIn& peer, int64_t chunk, Visit visit) {
     const int32_t mantissa = 8 + (scale & 7);
     for (int64_t i = chunk * format.k; i < (chunk + 1) * format.k; ++i) {
         const auto index = static_cast<int32_t>(packed_field(peer.indices, i, format.index_bits));
-        visit(index, signed_code(packed_field(peer.codes, i, format.code_bits)) * mantissa, scale >> 3);
+        visit(index, signed_code(peer, i) * mantissa, scale >> 3);
     }
 }
 
@@ -251,7 +254,7 @@ double sparse_square_sum(Stream& stream, SparseIn peer, ChunkGrid grid) {
             if (scale == 0) continue;
             int64_t squares = 0;
             for (int64_t i = chunk * format.k; i < (chunk + 1) * format.k; ++i) {
-                const int64_t c = signed_code(packed_field(peer.codes, i, format.code_bits));
+                const int64_t c = signed_code(peer, i);
                 squares += c * c;
             }
             mine[scale >> 3] += squares * mantissa * mantissa;
