@@ -4,8 +4,8 @@
 // across independent chains.
 //
 // Two exact transforms per chunk, both from +0 (C coefficients, B = dct_basis(edge)):
-//   T[u][j] = fma chain over v ascending of C[u][v]·B[j][v]        X[i][j] = fma chain over u ascending of
-//   B[i][u]·T[u][j]
+//   T[u][j] = fma chain over v ascending of C[u][v]·B[j][v]
+//   X[i][j] = fma chain over u ascending of B[i][u]·T[u][j]
 //
 // Zero coefficients, and the rows u of T that have none, are left out. No bit changes: a zero term adds ±0,
 // which leaves a non-zero sum alone and gives +0 when added to +0, and a partial sum is never -0. It starts
@@ -124,8 +124,7 @@ class InverseDct {
 
     // From coefficients in ascending order of the index; every index not listed is zero.
     void run(const Coefficient* coefficients, int count) {
-        int active =
-            0;  // rows u of T with a coefficient: active_[0 … active), T stored densely in that order
+        int active = 0;  // rows of T that have a coefficient; T holds just these, active_ their u
         for (int n = 0; n < count; ++active) {
             const int u = coefficients[n].index / cols_, end = (u + 1) * cols_, first = n;
             while (n < count && coefficients[n].index < end) ++n;
