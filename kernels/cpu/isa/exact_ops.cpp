@@ -4,8 +4,8 @@
 // across independent chains.
 //
 // Two exact transforms per chunk, both from +0 (C coefficients, B = dct_basis(edge)):
-//   T[u][j] = fma chain over v ascending of C[u][v]·B[j][v]        X[i][j] = fma chain over u ascending of
-//   B[i][u]·T[u][j]
+//   T[u][j] = fma chain over v ascending of C[u][v]·B[j][v]
+//   X[i][j] = fma chain over u ascending of B[i][u]·T[u][j]
 //
 // Zero coefficients, and the rows u of T that have none, are left out. No bit changes: a zero term adds ±0,
 // which leaves a non-zero sum alone and gives +0 when added to +0, and a partial sum is never -0. It starts
@@ -80,7 +80,10 @@ Vector fma(Vector a, Vector b, Vector c) {
 }
 #endif
 
-int32_t signed_code(uint32_t packed) {
+// c of the kept value i, counted over all chunks.
+int32_t signed_code(const SparseIn& peer, int64_t i) {
+    const int bits = peer.format.code_bits;
+    const uint32_t packed = bits == 8 ? peer.codes[i] : packed_field(peer.codes, i, bits);
     const int32_t magnitude = static_cast<int32_t>(packed | 1);  // q << 1 | sign -> 2q + 1
     return packed & 1 ? -magnitude : magnitude;
 }
@@ -95,7 +98,7 @@ void visit_chunk(const SparseIn& peer, int64_t chunk, Visit visit) {
     const int32_t mantissa = 8 + (scale & 7);
     for (int64_t i = chunk * format.k; i < (chunk + 1) * format.k; ++i) {
         const auto index = static_cast<int32_t>(packed_field(peer.indices, i, format.index_bits));
-        visit(index, signed_code(packed_field(peer.codes, i, format.code_bits)) * mantissa, scale >> 3);
+        visit(index, signed_code(peer, i) * mantissa, scale >> 3);
     }
 }
 
@@ -121,8 +124,7 @@ class InverseDct {
 
     // From coefficients in ascending order of the index; every index not listed is zero.
     void run(const Coefficient* coefficients, int count) {
-        int active =
-            0;  // rows u of T with a coefficient: active_[0 … active), T stored densely in that order
+        int active = 0;  // rows of T that have a coefficient; T holds just these, active_ their u
         for (int n = 0; n < count; ++active) {
             const int u = coefficients[n].index / cols_, end = (u + 1) * cols_, first = n;
             while (n < count && coefficients[n].index < end) ++n;
@@ -251,7 +253,7 @@ double sparse_square_sum(Stream& stream, SparseIn peer, ChunkGrid grid) {
             if (scale == 0) continue;
             int64_t squares = 0;
             for (int64_t i = chunk * format.k; i < (chunk + 1) * format.k; ++i) {
-                const int64_t c = signed_code(packed_field(peer.codes, i, format.code_bits));
+                const int64_t c = signed_code(peer, i);
                 squares += c * c;
             }
             mine[scale >> 3] += squares * mantissa * mantissa;
