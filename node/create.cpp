@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "engine/model/llama.h"
 #include "engine/replica/replica.h"
+#include "net/swarm/objects.h"
 #include "tokenizer/shards.h"
 #include "weights/safetensors.h"
 

@@ -5,6 +5,7 @@
 #include "engine/replica/replica.h"
 #include "net/swarm/objects.h"
 #include "net/swarm/run.h"
+#include "net/wire/payload.h"
 
 #include <deque>
 #include <filesystem>
