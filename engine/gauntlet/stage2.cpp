@@ -53,6 +53,18 @@ Evaluation Stage2::evaluate(const Replica& replica, std::span<const uint8_t> pay
     return evaluation;
 }
 
+double first_order_screen(const Ops& ops, Stream stream, const Layout& layout, std::span<const float> grads,
+                          std::span<const uint8_t> payload, float step) {
+    if (std::ssize(grads) != layout.parameters || std::ssize(payload) != layout.payload_bytes)
+        fail(ExitCode::internal, "screen: {} gradients and a payload of {} bytes, expected {} and {}",
+             grads.size(), payload.size(), layout.parameters, layout.payload_bytes);
+    double sum = 0;
+    for (const TensorLayout& tensor : layout.tensors)
+        sum += ops.screen(stream, Tensor(grads.data() + tensor.offset, {tensor.grid.rows, tensor.grid.cols}),
+                          tensor.grid, sparse_in(tensor, payload));
+    return step * sum;
+}
+
 std::vector<SequenceId> draw_sequences(CounterRng& rng, std::span<const int64_t> pages,
                                        int64_t page_sequences, int64_t count) {
     std::vector<int64_t> distinct(pages.begin(), pages.end());

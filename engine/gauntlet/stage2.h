@@ -39,6 +39,11 @@ class Stage2 {
     std::vector<float> losses_;
 };
 
+// First-order prediction of how far the loss falls when step·sign(decode(payload)) is taken from theta:
+// step·<grads, sign>, grads being the gradient of the mean loss at theta (docs/protocol.md §8.2).
+double first_order_screen(const Ops& ops, Stream stream, const Layout& layout, std::span<const float> grads,
+                          std::span<const uint8_t> payload, float step);
+
 // `count` different sequences drawn by a generator, or as many as there are. The order of `pages` and
 // repetitions in it do not matter.
 std::vector<SequenceId> draw_sequences(CounterRng& rng, std::span<const int64_t> pages,

@@ -35,13 +35,18 @@ struct Case {
     std::function<Prepared(const Context&)> prepare;
 };
 
-// Times are seconds for one step. `best` is the figure to compare: others may be using the machine.
+// What is counted as a step's time: the clock on the wall, or the processor time of all threads divided by
+// their number. The second is the fairer one while other programs use the machine; it does not see a thread
+// that waits.
+enum class TimeBase { wall, processor };
+
+// Times are seconds for one step. `best` is the figure to compare.
 struct Result {
     double best = 0, median = 0;
     int64_t repetitions = 0;
 };
 // Repeats a step for about `seconds`, at least three times, after one step to warm up.
-Result measure(const std::function<void()>& step, double seconds);
+Result measure(const std::function<void()>& step, double seconds, TimeBase base, int threads);
 
 // A 2-D or 1-D array with every element set, so that its pages exist and its values are ordinary numbers.
 std::vector<float> random_values(int64_t n, uint64_t seed);

@@ -8,17 +8,22 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 
 namespace templar::bench {
 
-Result measure(const std::function<void()>& step, double seconds) {
+Result measure(const std::function<void()>& step, double seconds, TimeBase base, int threads) {
     using Clock = std::chrono::steady_clock;
     step();
     std::vector<double> times;
-    for (double total = 0; total < seconds || times.size() < 3; total += times.back()) {
+    for (double total = 0; total < seconds || times.size() < 3;) {
         const auto start = Clock::now();
+        const std::clock_t processor_start = std::clock();
         step();
-        times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+        const double processor = static_cast<double>(std::clock() - processor_start) / CLOCKS_PER_SEC;
+        const double wall = std::chrono::duration<double>(Clock::now() - start).count();
+        times.push_back(base == TimeBase::wall ? wall : processor / threads);
+        total += wall;
     }
     std::sort(times.begin(), times.end());
     return {times.front(), times[times.size() / 2], static_cast<int64_t>(times.size())};
@@ -41,7 +46,7 @@ struct Ceilings {
     double bytes = 0;  // per second, copy of 128 MiB: read and written
 };
 
-Ceilings measure_ceilings(const Context& context, double seconds) {
+Ceilings measure_ceilings(const Context& context, double seconds, TimeBase base) {
     constexpr int64_t edge = 2048, count = int64_t{32} << 20;
     Stream stream = context.stream;
     std::vector<float> a = random_values(edge * edge, 1), b = random_values(edge * edge, 2), c(a.size());
@@ -56,8 +61,8 @@ Ceilings measure_ceilings(const Context& context, double seconds) {
         for (int64_t part = 0; part < stream.threads; ++part)
             std::copy_n(from.data() + part * share, share, to.data() + part * share);
     };
-    return {2.0 * edge * edge * edge / measure(matmul, seconds).best,
-            2.0 * sizeof(float) * count / measure(copy, seconds).best};
+    return {2.0 * edge * edge * edge / measure(matmul, seconds, base, stream.threads).best,
+            2.0 * sizeof(float) * count / measure(copy, seconds, base, stream.threads).best};
 }
 
 std::vector<Case> all_cases() {
@@ -79,7 +84,7 @@ std::vector<Case> chosen_cases(const std::vector<std::string>& names) {
 
 struct Options {
     std::vector<std::string> names;
-    bool list = false, json = false;
+    bool list = false, json = false, processor_time = false;
     int threads = 0;
     double seconds = 1.0;
     std::string isa = "auto";
@@ -94,9 +99,11 @@ void run(const Options& options) {
     }
     const std::vector<Case> cases = chosen_cases(options.names);
     const Context context{cpu_ops(options.isa.c_str()), Stream{usable_threads(options.threads)}};
-    const Ceilings ceilings = measure_ceilings(context, options.seconds);
+    const TimeBase base = options.processor_time ? TimeBase::processor : TimeBase::wall;
+    const Ceilings ceilings = measure_ceilings(context, options.seconds, base);
     nlohmann::json report = {{"ops", context.ops.name},
                              {"threads", context.stream.threads},
+                             {"time", options.processor_time ? "processor" : "wall"},
                              {"matmul_2048_gflops", ceilings.flops * 1e-9},
                              {"copy_gbytes", ceilings.bytes * 1e-9},
                              {"cases", nlohmann::json::array()}};
@@ -107,7 +114,7 @@ void run(const Options& options) {
     }
     for (const Case& c : cases) {
         const Prepared prepared = c.prepare(context);
-        const Result time = measure(prepared.step, options.seconds);
+        const Result time = measure(prepared.step, options.seconds, base, context.stream.threads);
         const bool compute = c.bound == Bound::compute;
         const double rate = (compute ? prepared.flops : prepared.bytes) / time.best;
         const double share = rate / (compute ? ceilings.flops : ceilings.bytes);
@@ -141,6 +148,8 @@ int main(int argc, char** argv) {
     app.add_option("case", options.names, "cases to run (default: all)");
     app.add_flag("--list", options.list, "print the cases and what each measures");
     app.add_flag("--json", options.json, "print the figures as JSON");
+    app.add_flag("--processor-time", options.processor_time,
+                 "count processor time divided by threads, not wall time: for a machine shared with others");
     app.add_option("--threads", options.threads, "threads (default: all processors this process may use)")
         ->check(CLI::Range(1, 1024));
     app.add_option("--seconds", options.seconds, "how long to repeat each case")
