@@ -31,9 +31,12 @@ class Chain {
     virtual int64_t join(const Identity& identity, const std::string& bucket_url, const std::string& role) = 0;
     // By uid, ascending.
     virtual std::vector<Neuron> neurons() const = 0;
+    // Nothing when it is not registered. Valid until the next refresh(), join() or publish_weights().
     virtual const Neuron* find(const Hotkey& hotkey) const = 0;
+    // Throws Error(identity) when the run gives this key no stake, Error(input) when a weight is not in 0…1.
     virtual void publish_weights(const Identity& validator, const PublishedWeights& weights) = 0;
-    // Stake-weighted median clip over the validators' newest weights, by hotkey.
+    // Stake-weighted median clip over the validators' newest weights, for every registered hotkey; their sum is 1, or 0 when no
+    // validator gave any. A validator who gave none abstains.
     virtual std::map<Hotkey, double> consensus() const = 0;
     // Latest entry seen, for payload headers.
     virtual uint64_t head_sequence() const = 0;
@@ -46,7 +49,16 @@ struct ChainParams {
     std::map<Hotkey, double> stake;        // of the run's validators
 };
 
-// Body forms in the ledger: join {"bucket": url, "role": text}, weights {"window": w, "weights": {hotkey hex: share}}.
+// Body forms in the ledger: join {"bucket": url, "role": text}, leave {}, weights {"window": w, "weights": {hotkey hex: share}}.
+//
+// Everything follows from the entries in their order, so all readers agree. An entry that means nothing (not JSON, unknown kind,
+// weights from a key without stake, a join that finds no slot) has no effect; only a broken chain is an error.
+//  * A join takes the lowest free uid. When all are taken it takes that of the neuron with the lowest consensus weight among those
+//    past immunity and without stake; of equals the one that joined first, then the lowest uid. A second join of the same key
+//    changes its bucket and role only.
+//  * Time is the largest time_ms of a join so far. A join whose author dates it more than max_clock_error_ms later than the bucket
+//    stored it has no effect: nobody buys immunity, or takes away another's, with a false date.
+inline constexpr int64_t max_clock_error_ms = 60'000;
 std::unique_ptr<Chain> make_ledger_chain(Bucket& bucket, Clock& clock, ChainParams params);
 
 }  // namespace templar
