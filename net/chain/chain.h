@@ -35,6 +35,8 @@ class Chain {
     virtual const Neuron* find(const Hotkey& hotkey) const = 0;
     // Throws Error(identity) when the run gives this key no stake, Error(input) when a weight is not in 0…1.
     virtual void publish_weights(const Identity& validator, const PublishedWeights& weights) = 0;
+    // Says that this validator, at `window`, holds another state than a record claims, and why. For people: changes nothing.
+    virtual void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root, const std::string& reason) = 0;
     // Stake-weighted median clip over the validators' newest weights, for every registered hotkey; their sum is 1, or 0 when no
     // validator gave any. A validator who gave none abstains.
     virtual std::map<Hotkey, double> consensus() const = 0;

@@ -3,6 +3,8 @@
 #include "engine/gauntlet/gauntlet.h"
 #include "net/chain/chain.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <tuple>
 
@@ -60,6 +62,7 @@ class LedgerChain final : public Chain {
     std::vector<Neuron> neurons() const override;
     const Neuron* find(const Hotkey& hotkey) const override;
     void publish_weights(const Identity& validator, const PublishedWeights& weights) override;
+    void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root, const std::string& reason) override;
     std::map<Hotkey, double> consensus() const override;
     uint64_t head_sequence() const override { return ledger_.next_sequence() - (ledger_.next_sequence() > 0 ? 1 : 0); }
     Digest head_hash() const override { return ledger_.head(); }
@@ -176,6 +179,11 @@ void LedgerChain::publish_weights(const Identity& validator, const PublishedWeig
     PublishedWeights given = weights;
     std::erase_if(given.weights, [](const auto& entry) { return entry.second == 0; });  // absent means the same, in fewer bytes
     ledger_.append(validator, "weights", to_json("weights", given), [this](const LedgerEntry& entry) { apply(entry); });
+}
+
+void LedgerChain::publish_dispute(const Identity& validator, int64_t window, const Digest& own_root, const std::string& reason) {
+    const nlohmann::json body = {{"window", window}, {"root", to_hex(own_root)}, {"reason", reason}};
+    ledger_.append(validator, "dispute", body.dump(), [this](const LedgerEntry& entry) { apply(entry); });
 }
 
 std::map<Hotkey, double> LedgerChain::consensus() const {
