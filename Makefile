@@ -1,11 +1,39 @@
 # A thin front of CMakeLists.txt: one word for users, one build description for developers.
+#   make            build everything into build/bin
+#   make demo       a whole swarm on this machine (TEXT=my.txt for your own text)
+#   make test       build and run every test
+#   make bench      speed of every operation on this machine
+#   make clean      remove the build folder
 BUILD ?= build
 JOBS  ?= $(shell nproc)
+CMAKE_FLAGS ?=
+DEMO  ?= $(BUILD)/demo
+DEMO_FLAGS ?=
+TEXT  ?=
 
-.PHONY: all deps demo test bench clean
+.PHONY: all build deps demo test bench clean
 
-all: deps
-	@cmake -S . -B $(BUILD) >$(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
+all: build
+
+deps:
+	@sh tools/install_deps.sh
+
+build: deps
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	@if [ -n "$(TEXT)" ]; then text="$(TEXT)"; name="$(TEXT)"; else \
+		text=$(BUILD)/demo-text.txt; name=$$(sh tools/demo_text.sh $$text) || exit 1; fi; \
+	echo "demo: the text is $$name"; \
+	$(BUILD)/bin/swarm --folder $(DEMO) --replace --text "$$text" --text-name "$$name" $(DEMO_FLAGS)
+
+test: build
+	@cd $(BUILD) && ctest --output-on-failure
+
+bench: build
+	@$(BUILD)/bin/bench --all
+
 clean:
-	rm -rf $(BUILD) $(BUILD)-configure.log
+	rm -rf $(BUILD)

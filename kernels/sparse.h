@@ -31,13 +31,26 @@ template <class Byte>
 struct BasicSparse {
     Byte* base_exponent;  // int16 X, little-endian
     Byte* scales;         // (chunks) 5-bit exponent x << 3 | 3-bit mantissa m; 0: every kept value is zero
-    Byte* codes;          // (chunks * k) code_bits each, packed low bits first: magnitude q << 1 | sign
+    Byte* codes;          // (chunks * k) code_bits each, packed low bits first: q << 1 | sign, sign 1 = negative
     Byte* indices;        // (chunks * k) index_bits each, packed low bits first, ascending inside a chunk
     CodeFormat format;
 };
 using SparseOut = BasicSparse<uint8_t>;
 using SparseIn = BasicSparse<const uint8_t>;
 
-inline int64_t packed_bytes(int64_t count, int bits) { return (count * bits + 7) / 8; }
+// Bytes of a packed section of `count` fields; the bits left over in the last byte are zero.
+[[gnu::always_inline]] inline int64_t packed_bytes(int64_t count, int bits) { return (count * bits + 7) / 8; }
+
+// Field `position` of a packed section, `bits` <= 16 each. Touches no byte but those the field lies in; 0 bits: none.
+[[gnu::always_inline]] inline uint32_t packed_field(const uint8_t* section, int64_t position, int bits) {
+    if (bits == 0) return 0;
+    const int64_t first = position * bits;
+    const uint8_t* bytes = section + (first >> 3);
+    const int shift = static_cast<int>(first & 7);
+    uint32_t word = bytes[0];
+    if (shift + bits > 8) word |= static_cast<uint32_t>(bytes[1]) << 8;
+    if (shift + bits > 16) word |= static_cast<uint32_t>(bytes[2]) << 16;
+    return (word >> shift) & ((1u << bits) - 1);
+}
 
 }  // namespace templar

@@ -27,7 +27,8 @@ Manifest manifest_from_json(std::string_view json, std::string_view what);  // s
 // Checks that every listed file is there with its length and hash. Throws Error(input) naming the first that is not.
 void check_shards(const Manifest& manifest, const std::filesystem::path& folder);
 
-// Splits text into documents at lines that hold only <|endoftext|> (a text without such lines is one document).
+// Splits text into documents at lines that hold only <|endoftext|> (a text without such lines is one document). Documents of
+// nothing but white space are left out.
 std::vector<std::string_view> split_documents(std::string_view text);
 
 // Throws Error(input) unless this is text: not empty, valid UTF-8, no NUL bytes; says where the first bad byte is.
@@ -39,9 +40,23 @@ struct ShardOptions {
     std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;
 };
 
+// Splits the documents' text into train and heldout: whole documents from the end as long as they fit in heldout_share of the
+// bytes; when that is less than half of it (one document, or a long last one), the end of the next document too, cut at a line
+// end. Throws Error(input) when either part would be empty.
+struct SplitDocuments {
+    std::vector<std::string_view> train, heldout;
+};
+SplitDocuments split_heldout(const std::vector<std::string_view>& documents, double heldout_share);
+
 // Encodes documents, each followed by the end token, into folder/{train,heldout}_NNNNNN.bin and folder/manifest.json, and copies the
-// tokenizer to folder/tokenizer.json. Each file appears complete or not at all. Throws Error(storage) when the disk is full.
+// tokenizer to folder/tokenizer.json. Each file appears complete or not at all; the manifest comes last, and an older one in the
+// folder is removed first, so that a manifest never lists what is not there. Throws Error(storage) when the disk is full.
 Manifest write_shards(const Tokenizer& tokenizer, const std::vector<std::string_view>& documents,
                       const std::filesystem::path& folder, const ShardOptions& options);
+
+// Bytes of a shard file: header and tokens.
+int64_t shard_bytes(int64_t tokens, int64_t vocab_size);
+// The tokens of one shard. Throws Error(input) naming what is wrong with it: magic, version, length, an id ≥ vocab_size.
+std::vector<int32_t> read_shard(const std::filesystem::path& path, int64_t vocab_size);
 
 }  // namespace templar

@@ -85,8 +85,7 @@ Stage1Verdict Gauntlet::judge(int64_t window, const Submission& submission, cons
             throw std::invalid_argument("Gauntlet: a submission's fault is one of no_commit … malformed");
     }
 
-    // Made from an older state it is the gradient of another θ: no use to the merge, and so not evaluated
-    // either.
+    // Made from an older state it is the gradient of another θ: no use to the merge, so not evaluated either.
     const std::optional<int64_t> behind = submission.windows_behind;
     verdict.accepted = behind == 0;
     if (!verdict.accepted) {
@@ -262,8 +261,7 @@ std::vector<double> weights_from_scores(const std::vector<double>& scores, doubl
 
 namespace {
 
-// As shares of 1, so that no validator gains a louder voice by large numbers. What is not a weight counts as
-// 0.
+// As shares of 1, so that no validator gains a louder voice by large numbers. What is no weight counts as 0.
 std::vector<double> normalised(std::vector<double> weights) {
     double sum = 0;
     for (double& weight : weights) {
@@ -277,8 +275,7 @@ std::vector<double> normalised(std::vector<double> weights) {
 
 }  // namespace
 
-// Every reader of the ledger must get the same bits: only + · / in a stated order, ties by the validator's
-// number.
+// Every reader of the ledger must get the same bits: only + · / in a stated order, ties in validator order.
 std::vector<double> consensus_weights(const std::vector<std::vector<double>>& weights,
                                       const std::vector<double>& stake, double kappa) {
     if (weights.size() != stake.size())

@@ -16,8 +16,4 @@ struct Schedule {
 // Rate after `step` applied records (records with an empty accepted list do not count). Same bits on every machine.
 float learning_rate(const Schedule& schedule, int64_t step);
 
-// cos(pi·numerator/denominator) in double, same bits on every machine: integer range reduction, then a Taylor series in a
-// stated order without fused multiply-add. denominator > 0.
-double exact_cos_pi(int64_t numerator, int64_t denominator);
-
 }  // namespace templar

@@ -105,7 +105,7 @@ void describe(JsonFields& f, Penalty& penalty) {
     f.number("factor_binary", penalty.factor_binary, 0, 1);
 }
 
-void describe(JsonFields& f, PeerScore& peer) {
+void describe(JsonFields& f, ScoreEntry& peer) {
     describe_peer(f, peer);
     f.integer("tokens", peer.tokens, 0, max_count);
     f.boolean("evaluated", peer.evaluated);
@@ -127,7 +127,7 @@ void describe(JsonFields& f, Scores& scores) {
     f.digest("secret", scores.secret);
     f.pairs("random_sequences", scores.random_sequences, max_sequences, 0, max_count);
     f.number("train_loss", scores.train_loss, -any_double, any_double);
-    f.objects("peers", scores.peers, max_peers, [](JsonFields& g, PeerScore& peer) { describe(g, peer); });
+    f.objects("peers", scores.peers, max_peers, [](JsonFields& g, ScoreEntry& peer) { describe(g, peer); });
     require_ascending(f, "peers", scores.peers);
 }
 

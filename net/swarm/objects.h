@@ -54,7 +54,7 @@ struct Record {
 };
 
 // One peer in scores/<w>.
-struct PeerScore {
+struct ScoreEntry {
     int64_t uid = 0;
     Hotkey hotkey{};
     int64_t tokens = 0;
@@ -73,7 +73,7 @@ struct Scores {
     Digest secret{};        // whose hash was in secret/<w>
     std::vector<std::pair<int64_t, int64_t>> random_sequences;
     double train_loss = 0;  // mean of random_before over evaluated peers (loss at theta on the window's random pages)
-    std::vector<PeerScore> peers;
+    std::vector<ScoreEntry> peers;
 };
 
 // Each writes the body as JSON text; each parse is strict and throws Error(input) naming the field. run_id and window must agree

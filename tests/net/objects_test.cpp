@@ -37,7 +37,7 @@ Scores example_scores() {
     scores.secret = hotkey(101);
     scores.random_sequences = {{5, 1}, {7, 0}};
     scores.train_loss = 3.25;
-    PeerScore peer;
+    ScoreEntry peer;
     peer.uid = 4;
     peer.hotkey = hotkey(4);
     peer.tokens = 123456;
@@ -166,7 +166,7 @@ TEST_CASE("scores: round trip to the bit") {
     const Scores back = scores_from_json(text, run_id, window);
     CHECK(scores_to_json(back) == text);
     REQUIRE(back.peers.size() == 2);
-    const PeerScore &a = scores.peers[0], &b = back.peers[0];
+    const ScoreEntry &a = scores.peers[0], &b = back.peers[0];
     CHECK(same_bits(a.evaluation.own_before, b.evaluation.own_before));
     CHECK(same_bits(a.evaluation.own_after, b.evaluation.own_after));
     CHECK(same_bits(a.evaluation.random_before, b.evaluation.random_before));

@@ -6,6 +6,7 @@ Ops make_ops() {
     Ops ops{};
     fill_model_ops(ops);
     fill_compress_ops(ops);
+    fill_exact_ops(ops);
     return ops;
 }
 

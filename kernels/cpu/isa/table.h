@@ -12,7 +12,8 @@
 namespace templar::TEMPLAR_ISA {
 
 void fill_model_ops(Ops& ops);     // embedding … optimiser
-void fill_compress_ops(Ops& ops);  // compression and global update
+void fill_compress_ops(Ops& ops);  // compression
+void fill_exact_ops(Ops& ops);     // global update
 Ops make_ops();
 
 }  // namespace templar::TEMPLAR_ISA

@@ -1,0 +1,121 @@
+// What miner and validator have in common: a replica that follows the run, record by record.
+#pragma once
+
+#include "base/events.h"
+#include "engine/replica/replica.h"
+#include "net/swarm/objects.h"
+#include "net/swarm/run.h"
+#include "net/wire/payload.h"
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace templar {
+
+struct NodeOptions {
+    std::string bucket_url;            // the run's coordination bucket
+    std::filesystem::path folder;      // this participant's own: key, data, checkpoint, events.jsonl
+    std::string payload_bucket_url;    // where its payloads go; empty: folder/bucket
+    Digest expected_run{};             // run_id the operator expects; zeros: take what is there
+    int threads = 0;                   // 0: every processor
+    int64_t last_window = -1;          // stop after applying this window's record; -1: never
+};
+
+// A window's accepted payloads, decoded and checked.
+using Payloads = std::map<Hotkey, WirePayload>;
+
+class Follower {
+  public:
+    // Opens the run, fetches and verifies its data and genesis, resumes from folder/checkpoint when there is one.
+    // Throws Error with the reason when anything is missing or not what the run description says.
+    Follower(const NodeOptions& options, const std::string& role, Clock& clock, const std::atomic<bool>& stop);
+    ~Follower();
+
+    const Run& run() const { return run_; }
+    const RunDescription& description() const { return run_.description; }
+    const Identity& identity() const { return identity_; }
+    Replica& replica() { return *replica_; }
+    Chain& chain() { return *chain_; }
+    Bucket& bucket() { return *bucket_; }
+    Bucket& payload_bucket() { return *payload_bucket_; }
+    Clock& clock() { return clock_; }
+    EventLog& events() { return events_; }
+    const Corpus& corpus() const { return *corpus_; }
+    const Corpus& heldout() const { return *heldout_; }
+    const Ops& ops() const { return ops_; }
+    Stream stream() const { return stream_; }
+    int64_t uid() const { return uid_; }
+    bool stopping() const { return stop_.load(); }
+    const NodeOptions& options() const { return options_; }
+
+    // The window whose state the replica holds (theta_w), and how many non-empty records led to it.
+    int64_t window() const { return window_; }
+    int64_t step() const { return step_; }
+    // How many windows ago `root` was the state; empty when it is not among the last 16.
+    std::optional<int64_t> windows_behind(const Digest& root) const;
+
+    // False when stopped before the deadline.
+    bool sleep_until(int64_t deadline_ms) { return clock_.sleep_until(deadline_ms, stop_); }
+
+    // record/<window()>, verified against this replica; empty when it is not there yet. Throws Error(diverged) when the record was
+    // made from another state.
+    std::optional<Record> find_record();
+    // Waits for it; empty when stopped.
+    std::optional<Record> wait_for_record();
+    // The payloads a record lists: from `known`, else from their owners' buckets, retried until found. Empty when stopped.
+    std::optional<Payloads> fetch_payloads(const Record& record, const Payloads& known);
+    // Applies the record of window() and moves on to the next window.
+    void apply(const Record& record, const Payloads& payloads);
+    // Applies every record that exists already.
+    void catch_up();
+
+    // The wire object of a hotkey for a window as its owner's bucket holds it, or why not.
+    struct Fetched {
+        Bytes object;
+        int64_t modified_ms = 0;
+        Reason fault = Reason::none;
+        std::string evidence;
+    };
+    Fetched fetch_object(const Neuron& owner, int64_t window, int64_t bytes);
+    // Its length in this run.
+    int64_t object_bytes() const;
+    // Throws Error(input) saying which check it fails: wire form, then payload_fault.
+    WirePayload check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const;
+
+    // Local state that survives kill −9: theta, window and step, plus the caller's momentum and text.
+    void save_state(std::span<const float> momentum, const std::string& extra);
+    // What save_state stored, from the checkpoint this object resumed from (empty on a fresh start).
+    const std::vector<float>& saved_momentum() const { return saved_momentum_; }
+    const std::string& saved_extra() const { return saved_extra_; }
+
+    int64_t bytes_down() const { return bytes_down_; }
+
+  private:
+    void open_data();
+    void open_genesis();
+    Bucket& peer_bucket(const std::string& url);
+    void remember_root();
+
+    NodeOptions options_;
+    Clock& clock_;
+    const std::atomic<bool>& stop_;
+    EventLog events_;
+    const Ops& ops_;
+    Stream stream_;
+    Identity identity_;
+    std::unique_ptr<Bucket> bucket_, payload_bucket_;
+    std::map<std::string, std::unique_ptr<Bucket>> peer_buckets_;
+    Run run_;
+    std::unique_ptr<Chain> chain_;
+    std::unique_ptr<Corpus> corpus_, heldout_;
+    std::unique_ptr<Replica> replica_;
+    std::deque<std::pair<int64_t, Digest>> roots_;
+    std::vector<float> saved_momentum_;
+    std::string saved_extra_;
+    int64_t uid_ = -1, window_ = 0, step_ = 0, bytes_down_ = 0;
+};
+
+}  // namespace templar

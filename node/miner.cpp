@@ -1,0 +1,255 @@
+#include "node/miner.h"
+
+#include "base/error.h"
+#include "node/phase_timer.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace templar {
+
+namespace {
+
+std::string saved_text(const std::string& pending_object_hash) {
+    return nlohmann::json{{"pending", pending_object_hash}}.dump();
+}
+
+}  // namespace
+
+Behaviour behaviour_from_name(std::string_view name) {
+    if (name == "honest") return Behaviour::honest;
+    if (name == "copycat") return Behaviour::copycat;
+    if (name == "noise") return Behaviour::noise;
+    fail(ExitCode::usage, "behaviour '{}': expected honest, copycat or noise", name);
+}
+
+Miner::Miner(const MinerOptions& options, Clock& clock, const std::atomic<bool>& stop)
+    : options_(options), follower_(options.node, "miner", clock, stop),
+      model_(follower_.ops(), follower_.stream(), follower_.description().model, options.micro_batch,
+             follower_.description().seq, Pass::training),
+      demo_(follower_.ops(), follower_.stream(), follower_.replica().layout(), follower_.description().beta),
+      gradient_(static_cast<size_t>(follower_.replica().layout().parameters)),
+      payload_(static_cast<size_t>(follower_.replica().layout().payload_bytes)) {
+    if (!follower_.saved_momentum().empty()) {
+        if (follower_.saved_momentum().size() != demo_.momentum().size())
+            fail(ExitCode::input, "{}: the checkpoint's momentum has {} values, expected {}", options.node.folder.string(),
+                 follower_.saved_momentum().size(), demo_.momentum().size());
+        demo_.momentum() = follower_.saved_momentum();
+    }
+}
+
+std::filesystem::path Miner::outbox() const { return options_.node.folder / "outbox"; }
+
+void Miner::run() {
+    follower_.catch_up();
+    while (!follower_.stopping() &&
+           (options_.node.last_window < 0 || follower_.window() <= options_.node.last_window))
+        mine_window();
+}
+
+bool Miner::in_time_to_train() {
+    const RunDescription& run = follower_.description();
+    return follower_.clock().now_ms() + static_cast<int64_t>(finish_ms_ + batch_ms_) < run.start_ms(follower_.window() + 1);
+}
+
+// One window: train, compress, commit before its end, reveal after it, apply its record.
+void Miner::mine_window() {
+    const RunDescription& run = follower_.description();
+    const int64_t window = follower_.window();
+    const int64_t bytes_before = follower_.bytes_down();
+    phases_.clear();
+    if (!follower_.sleep_until(run.start_ms(window))) return;
+
+    std::optional<Work> work = saved_work();
+    if (!work && in_time_to_train()) {
+        switch (options_.behaviour) {
+            case Behaviour::honest: work = train(); break;
+            case Behaviour::copycat: work = copy_another(); break;
+            case Behaviour::noise: work = make_noise(); break;
+        }
+    }
+    if (follower_.stopping()) return;
+    const bool committed = work && commit(*work);
+    if (committed) {
+        {
+            const PhaseTimer timer(phases_, "wait");
+            if (!follower_.sleep_until(run.start_ms(window + 1))) return;
+        }
+        reveal(*work, window);
+    }
+
+    std::optional<Record> record;
+    {
+        const PhaseTimer timer(phases_, "wait");
+        record = follower_.wait_for_record();
+    }
+    if (!record) return;
+    std::optional<Payloads> payloads;
+    {
+        const PhaseTimer timer(phases_, "gather");
+        Payloads own;
+        if (committed) {
+            WirePayload mine = follower_.check_object(work->object, window, follower_.identity().hotkey());
+            const auto listed = [&](const RecordEntry& entry) {
+                return entry.hotkey == follower_.identity().hotkey() && entry.object_hash == sha256(work->object);
+            };
+            if (std::any_of(record->accepted.begin(), record->accepted.end(), listed))
+                own.emplace(follower_.identity().hotkey(), std::move(mine));
+        }
+        payloads = follower_.fetch_payloads(*record, own);
+    }
+    if (!payloads) return;
+    {
+        const PhaseTimer timer(phases_, "apply");
+        follower_.apply(*record, *payloads);
+        follower_.save_state(demo_.momentum(), saved_text(""));
+    }
+    const bool accepted = payloads->contains(follower_.identity().hotkey());
+    if (options_.behaviour == Behaviour::copycat) seen_ = std::move(*payloads);
+    forget_old_payloads(window);
+    const int64_t tokens = work ? work->tokens : 0;
+    const double seconds = phases_["train"];
+    follower_.events().write(
+        follower_.clock().now_ms(), "window",
+        {{"window", window}, {"root", to_hex(follower_.replica().root())}, {"tokens", tokens}, {"train_loss", work ? work->loss : 0.0},
+         {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0},
+         {"bytes_up", committed ? static_cast<int64_t>(work->object.size()) : 0},
+         {"bytes_down", follower_.bytes_down() - bytes_before}, {"phases", phases_}, {"accepted", accepted}});
+}
+
+// The object that was made for this window before a restart, if there is one: its momentum is already in the checkpoint.
+std::optional<Miner::Work> Miner::saved_work() {
+    const nlohmann::json saved = nlohmann::json::parse(follower_.saved_extra(), nullptr, false);
+    if (!saved.is_object() || !std::filesystem::exists(outbox())) return std::nullopt;
+    try {
+        Work work;
+        work.object = read_file(outbox(), follower_.object_bytes());
+        if (to_hex(sha256(work.object)) != saved.value("pending", "")) return std::nullopt;
+        const WirePayload payload = follower_.check_object(work.object, follower_.window(), follower_.identity().hotkey());
+        work.tokens = static_cast<int64_t>(payload.header.tokens);
+        return work;
+    } catch (const Error&) {
+        return std::nullopt;  // of another window, or damaged: as if it were not there
+    }
+}
+
+// The gradient of the window's pages at theta_w, through DeMo, as a signed wire object.
+std::optional<Miner::Work> Miner::train() {
+    Work work;
+    {
+        const PhaseTimer timer(phases_, "train");
+        std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+        accumulate(follower_.description().start_ms(follower_.window() + 1), work);
+    }
+    if (follower_.stopping() || counted_ == 0) return std::nullopt;
+    const PhaseTimer timer(phases_, "compress");
+    const int64_t started = follower_.clock().now_ms();
+    compress(1.0f / static_cast<float>(counted_));
+    work.object = pack(work.tokens, payload_);
+    write_file(outbox(), work.object);
+    follower_.save_state(demo_.momentum(), saved_text(to_hex(sha256(work.object))));
+    finish_ms_ = std::max(2.0 * static_cast<double>(follower_.clock().now_ms() - started) + 100.0, 0.8 * finish_ms_);
+    return work;
+}
+
+void Miner::compress(float scale) {
+    demo_.step(gradient_, learning_rate(follower_.description().schedule, follower_.step()), scale, payload_);
+}
+
+void Miner::accumulate(int64_t deadline_ms, Work& work) {
+    const RunDescription& run = follower_.description();
+    const PageShape shape{run.page_sequences, run.seq};
+    PageAssignment pages(follower_.run().id, follower_.replica().root(), follower_.identity().hotkey(),
+                         static_cast<uint64_t>(follower_.window()), page_count(follower_.corpus(), shape));
+    const int64_t rows = options_.micro_batch, seq = run.seq;
+    std::vector<int32_t> tokens(static_cast<size_t>(rows * seq)), labels(tokens.size());
+    std::vector<float> losses(tokens.size());
+    int64_t page = 0, in_page = run.page_sequences;
+    double loss_sum = 0;
+    counted_ = 0;
+    while (!follower_.stopping()) {
+        const int64_t started = follower_.clock().now_ms();
+        if (started + static_cast<int64_t>(finish_ms_ + batch_ms_) >= deadline_ms) break;
+        if (options_.tokens_per_window > 0 && work.tokens >= options_.tokens_per_window) break;
+        for (int64_t row = 0; row < rows; ++row, ++in_page) {
+            if (in_page == run.page_sequences) page = pages.next(), in_page = 0;
+            read_sequence(follower_.corpus(), shape, page, in_page, run.end_token,
+                          std::span(tokens).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)),
+                          std::span(labels).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)));
+        }
+        model_.forward_backward(follower_.replica().theta(), gradient_, tokens, labels, 1.0f, losses);
+        for (float loss : losses) loss_sum += loss;
+        counted_ += std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; });
+        work.tokens += rows * seq;
+        batch_ms_ = std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started));
+    }
+    work.loss = counted_ > 0 ? loss_sum / static_cast<double>(counted_) : 0.0;
+}
+
+// Random numbers in the form of a gradient, with a claim to have worked.
+std::optional<Miner::Work> Miner::make_noise() {
+    CounterRng rng(Sha256().update("noise").update(follower_.identity().hotkey())
+                       .update_le<int64_t>(follower_.window()).finish());
+    for (float& value : gradient_) value = static_cast<float>(rng.uniform() - 0.5);
+    compress(1.0f);
+    Work work;
+    work.tokens = options_.micro_batch * follower_.description().seq * 4;
+    work.object = pack(work.tokens, payload_);
+    return work;
+}
+
+// The newest revealed payload of somebody else, wrapped in its own header and signature.
+std::optional<Miner::Work> Miner::copy_another() {
+    for (const auto& [hotkey, payload] : seen_) {
+        if (hotkey == follower_.identity().hotkey()) continue;
+        Work work;
+        work.tokens = static_cast<int64_t>(payload.header.tokens);
+        work.object = pack(work.tokens, payload.payload);
+        return work;
+    }
+    return std::nullopt;
+}
+
+Bytes Miner::pack(int64_t tokens, ByteSpan payload) {
+    const Replica& replica = follower_.replica();
+    PayloadHeader header;
+    header.run_id = follower_.run().id;
+    header.window = static_cast<uint64_t>(follower_.window());
+    header.root = replica.root();
+    header.layout = replica.layout().hash;
+    header.tokens = static_cast<uint64_t>(tokens);
+    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(), follower_.identity().hotkey(),
+                                         header.window);
+    header.ledger_sequence = follower_.chain().head_sequence();
+    header.ledger_head = follower_.chain().head_hash();
+    return encode_payload(follower_.identity(), header, payload);
+}
+
+bool Miner::commit(const Work& work) {
+    const PhaseTimer timer(phases_, "commit");
+    const int64_t window = follower_.window();
+    const std::string body = commit_to_json({.run_id = follower_.run().id,
+                                             .window = window,
+                                             .object_hash = sha256(work.object),
+                                             .object_bytes = static_cast<int64_t>(work.object.size()),
+                                             .tokens = work.tokens});
+    const std::string key = commit_key(window, follower_.identity().hotkey());
+    const Bytes object = seal(follower_.identity(), "commit", body);
+    const bool in_time = follower_.clock().now_ms() < follower_.description().start_ms(window + 1);
+    if (in_time && follower_.bucket().create(key, object)) return true;
+    // Ed25519 is deterministic: an own commit from before a restart has the same bytes.
+    return follower_.bucket().get(key, max_commit_bytes) == object;
+}
+
+void Miner::reveal(const Work& work, int64_t window) {
+    const PhaseTimer timer(phases_, "upload");
+    follower_.payload_bucket().create(payload_key(window, follower_.identity().hotkey()), work.object);
+}
+
+void Miner::forget_old_payloads(int64_t window) {
+    const int64_t keep = follower_.description().keep_windows;
+    if (window >= keep) follower_.payload_bucket().remove(payload_key(window - keep, follower_.identity().hotkey()));
+}
+
+}  // namespace templar

@@ -1,0 +1,66 @@
+// A validator: collects what miners committed, writes the record, measures losses, rates peers (docs/protocol.md §6, §8).
+#pragma once
+
+#include "engine/gauntlet/stage2.h"
+#include "node/follower.h"
+
+namespace templar {
+
+struct ValidatorOptions {
+    NodeOptions node;
+    int64_t micro_batch = 8;          // sequences per forward
+    int64_t heldout_sequences = 32;   // held-out loss each window; 0: none
+};
+
+class Validator {
+  public:
+    // Throws Error(identity) when its hotkey is not a validator of the run.
+    Validator(const ValidatorOptions& options, Clock& clock, const std::atomic<bool>& stop);
+    void run();
+    const Digest& root() { return follower_.replica().root(); }
+
+  private:
+    // What stage 1 found for one window.
+    struct Window {
+        int64_t window = 0;
+        std::map<Hotkey, Commit> commits;
+        std::map<Hotkey, int64_t> committed_ms;
+        std::map<Hotkey, Submission> submissions;
+        Payloads payloads;  // arrived and well-formed
+        std::map<Hotkey, Stage1Verdict> verdicts;
+    };
+    struct Sampled {
+        std::vector<SequenceId> random;
+        std::map<Hotkey, std::vector<SequenceId>> own;
+    };
+
+    bool validate_window();
+    void promise_secret(int64_t window);
+    Digest secret(int64_t window) const;
+    Window collect();
+    void read_commits(Window& found);
+    void judge_submission(Window& found, const Neuron& peer);
+    void compare_indices(Window& found);
+    Record make_record(const Window& found);
+    std::vector<Hotkey> choose_gather(int64_t window);
+    Record write_record(Record record);
+    Scores measure(const Window& found);
+    std::vector<SequenceId> sample_own(const Hotkey& peer, const WirePayload& payload, int64_t window);
+    double heldout_loss();
+    void publish(Scores& scores, const Window& found);
+    void log_window(const Scores& scores, const Window& found, const Record& record, std::optional<double> heldout);
+
+    ValidatorOptions options_;
+    Follower follower_;
+    int64_t rank_ = -1;
+    Digest master_secret_{};
+    Gauntlet gauntlet_;
+    Llama model_;
+    Stage2 stage2_;
+    Payloads previous_;                                // last window's payloads, for the copy test
+    std::map<int64_t, std::vector<Hotkey>> gather_;    // by window
+    std::vector<Hotkey> gather_now_;
+    std::map<std::string, double> phases_;
+};
+
+}  // namespace templar

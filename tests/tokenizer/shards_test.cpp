@@ -1,0 +1,338 @@
+#include "base/error.h"
+#include "base/file.h"
+#include "tests/tokenizer/text.h"
+#include "tokenizer/shards.h"
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <set>
+
+using namespace templar;
+using templar::testing::sample_text;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Documents = std::vector<std::string_view>;
+
+// A folder of its own, removed at the end.
+struct Folder {
+    Folder() {
+        std::string name = (fs::temp_directory_path() / "templar_shards_XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()));
+        path = name;
+    }
+    ~Folder() { fs::remove_all(path); }
+    std::set<std::string> files() const {
+        std::set<std::string> names;
+        for (const auto& entry : fs::directory_iterator(path)) names.insert(entry.path().filename().string());
+        return names;
+    }
+    fs::path path;
+};
+
+const Tokenizer& trained() {
+    static const Tokenizer tokenizer = [] {
+        const std::string text = sample_text(20000);
+        return train_bpe({text}, 300);
+    }();
+    return tokenizer;
+}
+
+template <class Function>
+std::string error_of(ExitCode code, const Function& function) {
+    try {
+        function();
+    } catch (const Error& error) {
+        CHECK(error.code() == code);
+        return error.what();
+    }
+    return "no error";
+}
+
+#define CHECK_MESSAGE_HAS(message, part) CHECK_MESSAGE((message).find(part) != std::string::npos, message)
+
+std::string joined(const Documents& documents) {
+    std::string text;
+    for (const std::string_view document : documents) text += document;
+    return text;
+}
+
+std::vector<int32_t> tokens_of(const Manifest& manifest, const fs::path& folder, const std::string& split) {
+    std::vector<int32_t> ids;
+    for (const ShardInfo& shard : manifest.shards) {
+        if (shard.split != split) continue;
+        const auto part = read_shard(folder / shard.file, manifest.vocab_size);
+        ids.insert(ids.end(), part.begin(), part.end());
+    }
+    return ids;
+}
+
+}  // namespace
+
+TEST_CASE("documents are split at lines of <|endoftext|>") {
+    CHECK(split_documents("one\ntwo\n") == Documents{"one\ntwo\n"});
+    CHECK(split_documents("a\n<|endoftext|>\nb\n<|endoftext|>\n") == Documents{"a\n", "b\n"});
+    CHECK(split_documents("<|endoftext|>\na\n<|endoftext|>") == Documents{"a\n"});
+    CHECK(split_documents("a\r\n<|endoftext|>\r\nb") == Documents{"a\r\n", "b"});
+    CHECK(split_documents("a\n<|endoftext|>\n<|endoftext|>\n \n<|endoftext|>\n\tb") == Documents{"a\n", "\tb"});
+    // Within a line it is text.
+    CHECK(split_documents("a <|endoftext|>\nb") == Documents{"a <|endoftext|>\nb"});
+    CHECK(split_documents("<|endoftext|> b\n<|endoftext|><|endoftext|>\n").size() == 1);
+    CHECK(split_documents("").empty());
+    CHECK(split_documents("\n\n<|endoftext|>\n").empty());
+}
+
+TEST_CASE("text is checked, with the place of the first bad byte") {
+    check_text("plain\n", "f.txt");
+    check_text("é中😀\x01", "f.txt");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("", "f.txt"); }), "f.txt is empty");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text(std::string_view("ab\n\0\xff", 5), "f.txt"); }),
+                      "f.txt has a NUL byte at byte 3 (line 2)");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("\xff\xfe", "f.txt"); }), "f.txt is not UTF-8 text: byte 0 (line 1) is 0xff");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("a\nb\nc\xc3", "f.txt"); }), "byte 5 (line 3) is 0xc3");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text(std::string_view("\xed\xa0\x80\0", 4), "f.txt"); }), "byte 0 (line 1) is 0xed");
+}
+
+TEST_CASE("held out: whole documents from the end, or the end of one, cut at a line end") {
+    const std::string ten(10, 'x');
+    const Documents many(10, ten);
+    CHECK(split_heldout(many, 0.2).heldout.size() == 2);
+    CHECK(split_heldout(many, 0.35).heldout.size() == 3);
+    CHECK(split_heldout(many, 0.2).train.size() == 8);
+
+    const std::string lines = "1\n2\n3\n4\n5\n6\n7\n8\n9\n0\n";
+    const SplitDocuments one = split_heldout({lines}, 0.25);
+    CHECK(one.train == Documents{"1\n2\n3\n4\n5\n6\n7\n8\n"});
+    CHECK(one.heldout == Documents{"9\n0\n"});
+    // A tiny share still holds out something visible.
+    CHECK(split_heldout({lines}, 0.001).heldout == Documents{"0\n"});
+    CHECK(split_heldout({"1\n2\n\n\n"}, 0.001).heldout == Documents{"2\n\n\n"});
+    CHECK(split_heldout({"1\nxxxxxxxxxxxxxxxxx"}, 0.1).train == Documents{"1\n"});
+    // The last document alone is too long: its end is held out. It is much too short: the end of the one before, too.
+    const SplitDocuments two = split_heldout({ten, lines}, 0.2);
+    CHECK(two.train == Documents{ten, "1\n2\n3\n4\n5\n6\n7\n"});
+    CHECK(two.heldout == Documents{"8\n9\n0\n"});
+    const SplitDocuments three = split_heldout({ten, lines, "z"}, 0.2);
+    CHECK(three.train == Documents{ten, "1\n2\n3\n4\n5\n6\n7\n8\n"});
+    CHECK(three.heldout == Documents{"9\n0\n", "z"});
+    CHECK(joined(three.train) + joined(three.heldout) == ten + lines + "z");
+
+    for (const double share : {0.0, 1.0, -0.5, 2.0, std::numeric_limits<double>::quiet_NaN()})
+        CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { split_heldout({lines}, share); }), "heldout share");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"one line\n"}, 0.5); }),
+                      "cannot hold out 4 of 9 bytes in 1 documents: the heldout part would be empty");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({}, 0.5); }), "in 0 documents");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"\n\nx"}, 0.5); }), "the train part would be empty");
+}
+
+TEST_CASE("a shard byte by byte") {
+    std::vector<std::string> tokens;
+    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    tokens.insert(tokens.end(), {"ab", "<|endoftext|>"});
+    const Tokenizer tokenizer(tokens, {{'a', 'b'}}, "<|endoftext|>");
+    Folder folder;
+    const Manifest manifest = write_shards(tokenizer, {"abc", "b"}, folder.path, {.heldout_share = 0.3, .progress = {}});
+    CHECK(folder.files() == std::set<std::string>{"train_000000.bin", "heldout_000000.bin", "manifest.json", "tokenizer.json"});
+    Bytes expected(1024, 0);
+    const Bytes start = {0xd8, 0x2c, 0x35, 0x01, 1, 0, 0, 0, 3, 0, 0, 0};  // 20240520, version 1, 3 tokens
+    std::copy(start.begin(), start.end(), expected.begin());
+    const Bytes body = {0x00, 0x01, 'c', 0, 0x01, 0x01};  // 256, 'c', 257
+    expected.insert(expected.end(), body.begin(), body.end());
+    CHECK(read_file(folder.path / "train_000000.bin", 1 << 20) == expected);
+    CHECK(manifest.shards.at(0).hash == sha256(expected));
+    CHECK(manifest.shards.at(0).tokens == 3);
+    CHECK(manifest.shards.at(0).split == "train");
+    CHECK(manifest.shards.at(1).file == "heldout_000000.bin");
+    CHECK(read_shard(folder.path / "heldout_000000.bin", 258) == std::vector<int32_t>{'b', 257});
+    CHECK(manifest.tokenizer == sha256(read_file(folder.path / "tokenizer.json", 1 << 20)));
+    CHECK(manifest.vocab_size == 258);
+    CHECK(manifest.end_token == 257);
+}
+
+TEST_CASE("vocabularies above 65536 use four bytes and version 7") {
+    std::vector<std::string> tokens;
+    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int i = 0; tokens.size() < 65536; ++i) tokens.push_back(fmt::format("unused{}", i));
+    tokens.emplace_back("<|endoftext|>");
+    const Tokenizer tokenizer(tokens, {}, "<|endoftext|>");
+    Folder folder;
+    const Manifest manifest = write_shards(tokenizer, {"x", "y"}, folder.path, {.heldout_share = 0.5, .progress = {}});
+    const Bytes file = read_file(folder.path / "train_000000.bin", 1 << 20);
+    CHECK(file.size() == 1024 + 8);
+    CHECK(file[4] == 7);
+    CHECK(Bytes(file.begin() + 1024, file.end()) == Bytes{'x', 0, 0, 0, 0, 0, 1, 0});
+    CHECK(read_shard(folder.path / "train_000000.bin", tokenizer.vocab_size()) == std::vector<int32_t>{'x', 65536});
+    check_shards(manifest, folder.path);
+}
+
+TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed by the end token") {
+    const std::string a = sample_text(9000, 4), b = sample_text(1300000, 5), c = sample_text(40000, 6);
+    const Documents documents{a, b, c};
+    Folder folder;
+    int64_t last = 0, calls = 0;
+    const ShardOptions options{.shard_tokens = 100000, .heldout_share = 0.05, .progress = [&](int64_t done, int64_t total) {
+                                   CHECK(done > last);
+                                   CHECK(total == static_cast<int64_t>(a.size() + b.size() + c.size()));
+                                   last = done;
+                                   ++calls;
+                               }};
+    const Manifest manifest = write_shards(trained(), documents, folder.path / "new" / "corpus", options);
+    const fs::path corpus = folder.path / "new" / "corpus";
+    CHECK(last == static_cast<int64_t>(a.size() + b.size() + c.size()));
+    CHECK(calls >= 4);  // the long document in parts
+    const SplitDocuments split = split_heldout(documents, 0.05);
+    for (const auto& [name, part] : {std::pair("train", split.train), std::pair("heldout", split.heldout)}) {
+        std::vector<int32_t> expected;
+        for (const std::string_view document : part) {
+            trained().encode(document, expected);
+            expected.push_back(trained().end_token());
+        }
+        CHECK(tokens_of(manifest, corpus, name) == expected);
+    }
+    for (size_t i = 0; i + 1 < manifest.shards.size(); ++i)
+        if (manifest.shards[i].split == manifest.shards[i + 1].split) CHECK(manifest.shards[i].tokens == 100000);
+    CHECK(manifest.shards.size() > 4);
+    check_shards(manifest, corpus);
+    const std::string json = read_text_file(corpus / "manifest.json", 1 << 20);
+    CHECK(json == manifest_to_json(manifest));
+    CHECK(manifest_to_json(manifest_from_json(json, "manifest.json")) == json);
+
+    // The same input gives the same bytes.
+    const ShardOptions quiet{.shard_tokens = 100000, .heldout_share = 0.05, .progress = {}};
+    write_shards(trained(), documents, folder.path / "again", quiet);
+    CHECK(read_text_file(folder.path / "again" / "manifest.json", 1 << 20) == json);
+}
+
+TEST_CASE("write_shards refuses what would not make a corpus") {
+    Folder folder;
+    std::vector<std::string> tokens;
+    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    const ShardOptions options{.heldout_share = 0.5, .progress = {}};
+    const auto none = [&] { write_shards(Tokenizer(tokens, {}, ""), {"a", "b"}, folder.path, options); };
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, none), "no <|endoftext|>");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { write_shards(trained(), {"a"}, folder.path, options); }), "would be empty");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { write_shards(trained(), {"a", "b"}, folder.path, {.shard_tokens = 0, .progress = {}}); }),
+                      "0 tokens per shard");
+    CHECK(folder.files().empty());
+    write_file(folder.path / "file", as_bytes("x"));
+    CHECK_MESSAGE_HAS(error_of(ExitCode::storage, [&] { write_shards(trained(), {"a", "b"}, folder.path / "file" / "x", options); }),
+                      "cannot create the folder");
+}
+
+TEST_CASE("damaged, missing and swapped shards are found") {
+    Folder folder;
+    const std::string text = sample_text(5000, 7);
+    Manifest manifest = write_shards(trained(), {text}, folder.path, {.shard_tokens = 1000, .heldout_share = 0.1, .progress = {}});
+    check_shards(manifest, folder.path);
+    const auto check = [&] { return error_of(ExitCode::input, [&] { check_shards(manifest, folder.path); }); };
+    const fs::path first = folder.path / "train_000000.bin", second = folder.path / "train_000001.bin";
+    const Bytes good = read_file(first, 1 << 20);
+    for (const size_t at : {size_t{0}, size_t{600}, good.size() - 1}) {
+        Bytes bad = good;
+        bad[at] ^= 1;
+        write_file(first, bad);
+        CHECK_MESSAGE_HAS(check(), "train_000000.bin has SHA-256");
+    }
+    write_file(first, ByteSpan(good).first(good.size() - 2));
+    CHECK_MESSAGE_HAS(check(), "expected 3024 (1000 tokens)");
+    write_file(first, read_file(second, 1 << 20));
+    CHECK_MESSAGE_HAS(check(), "train_000000.bin has SHA-256");
+    fs::remove(first);
+    CHECK_MESSAGE_HAS(check(), "cannot open");
+    fs::create_directory(first);
+    CHECK_MESSAGE_HAS(check(), "not a regular file");
+    manifest.shards[0].file = "../train_000000.bin";
+    CHECK_MESSAGE_HAS(check(), "not a plain one");
+}
+
+TEST_CASE("read_shard names what is wrong") {
+    Folder folder;
+    const fs::path path = folder.path / "s.bin";
+    Bytes good(1024 + 4, 0);
+    const Bytes start = {0xd8, 0x2c, 0x35, 0x01, 1, 0, 0, 0, 2, 0, 0, 0};
+    std::copy(start.begin(), start.end(), good.begin());
+    good[1026] = 9;
+    const auto error_with = [&](size_t at, uint8_t value) {
+        Bytes bad = good;
+        bad[at] = value;
+        write_file(path, bad);
+        return error_of(ExitCode::input, [&] { read_shard(path, 300); });
+    };
+    CHECK(error_with(1024, 5) == "no error");
+    CHECK(read_shard(path, 300) == std::vector<int32_t>{5, 9});
+    CHECK_MESSAGE_HAS(error_with(0, 0), "not a token shard");
+    CHECK_MESSAGE_HAS(error_with(4, 7), "version 7, expected 1");
+    CHECK_MESSAGE_HAS(error_with(8, 3), "says it has 3 tokens");
+    CHECK_MESSAGE_HAS(error_with(11, 0xff), "tokens, but has 1028 bytes");
+    CHECK_MESSAGE_HAS(error_with(1025, 2), "token 512, expected less than 300");
+    write_file(path, ByteSpan(good).first(900));
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { read_shard(path, 300); }), "900 bytes, too few");
+}
+
+TEST_CASE("manifest.json is read strictly") {
+    const std::string hash(64, 'a');
+    const Manifest manifest{digest_from_hex(hash, "hash"), 300, 299, {{"train_000000.bin", 5, digest_from_hex(hash, "hash"), "train"}}};
+    const std::string good = manifest_to_json(manifest);
+    const auto error_with = [&](const std::string& from, const std::string& to) {
+        std::string bad = good;
+        const size_t at = bad.find(from);
+        REQUIRE(at != std::string::npos);
+        bad.replace(at, from.size(), to);
+        return error_of(ExitCode::input, [&] { manifest_from_json(bad, "m.json"); });
+    };
+    CHECK(error_with("300", "301") == "no error");
+    CHECK_MESSAGE_HAS(error_with("version 1", "version 2"), "m.json: format: expected \"templar.cpp token shards, version 1\"");
+    CHECK_MESSAGE_HAS(error_with("\"tokenizer\"", "\"tokeniser\""), "m.json: tokeniser: expected no field of this name");
+    CHECK_MESSAGE_HAS(error_with("\"" + hash, "\"b" + hash), "tokenizer");
+    CHECK_MESSAGE_HAS(error_with(hash + "\",\n", std::string(64, 'g') + "\",\n"), "tokenizer");
+    CHECK_MESSAGE_HAS(error_with("300", "0"), "m.json: vocab_size");
+    CHECK_MESSAGE_HAS(error_with("300", "300.0"), "m.json: vocab_size");
+    CHECK_MESSAGE_HAS(error_with("299", "300"), "m.json: end_token: expected a whole number from -1 to 299, found 300");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 0"), "m.json: shards[0].tokens");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": -5"), "m.json: shards[0].tokens");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 2147483648"), "m.json: shards[0].tokens");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"tokens\": 5"), "stands twice");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5, ", ""), "m.json: shards[0].tokens is missing");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"more\": 1"), "m.json: shards[0].more: expected no field");
+    CHECK_MESSAGE_HAS(error_with("\"train\"", "\"test\""), "m.json: shards[0].split");
+    for (const char* name : {"", "../x.bin", "a/b", ".hidden", "a b", "..", "a\\\\b", "\\u0000"})
+        CHECK_MESSAGE_HAS(error_with("train_000000.bin", name), "m.json: shards[0].file: expected a plain file name");
+    const std::string shard = good.substr(good.find("    {"), good.find("\n  ]") - good.find("    {"));
+    CHECK_MESSAGE_HAS(error_with(shard, shard + "," + shard), "m.json: shards[1].file: expected every file once");
+    CHECK_MESSAGE_HAS(error_with(shard, ""), "m.json: shards: expected at least one shard");
+    for (size_t length = 0; length + 2 < good.size(); ++length)
+        CHECK(error_of(ExitCode::input, [&] { manifest_from_json(good.substr(0, length), "m.json"); }) != "no error");
+}
+
+TEST_CASE("disk full: a clear error, and no partial shard") {
+    Folder folder;
+    const std::string text = sample_text(400000, 8);
+    const std::string before = "an older manifest";
+    write_file(folder.path / "manifest.json", as_bytes(before));
+    // A limit on the size of files is the disk that is full; it holds for the whole process, so in a child.
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const rlimit limit{100000, 100000};
+        std::signal(SIGXFSZ, SIG_IGN);
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+        int code = 0;
+        try {
+            write_shards(trained(), {text}, folder.path, {.shard_tokens = 100000, .heldout_share = 0.1, .progress = {}});
+        } catch (const Error& error) {
+            const bool names_file = std::string(error.what()).find("train_000000.bin") != std::string::npos;
+            code = names_file ? static_cast<int>(error.code()) : 99;
+        }
+        ::_exit(code);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == static_cast<int>(ExitCode::storage));
+    CHECK(folder.files() == std::set<std::string>{"tokenizer.json"});
+}

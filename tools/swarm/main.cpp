@@ -1,0 +1,180 @@
+// A whole swarm on this machine: makes a run from text, starts its participants, shows what happens, reports.
+#include "node/local_swarm.h"
+#include "node/report.h"
+#include "tools/program.h"
+#include "tools/swarm/processes.h"
+#include "tools/swarm/table.h"
+#include "weights/presets.h"
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+using namespace templar;
+
+namespace {
+
+struct SwarmFlags {
+    LocalSwarmOptions local;
+    std::string preset = "demo";
+    int64_t windows = 30;
+    double window_seconds = 6.0;
+    int64_t tokens_per_window = 0;
+    int64_t micro_batch = 4;
+    int threads = 1;
+    bool virtual_clock = false;
+    bool replace = false;
+    bool create_only = false;
+    double eta = 0;
+    double start_seconds = 3.0;
+
+    void add_to(CLI::App& app);
+    int run();
+    void prepare();
+    int run_processes(const LocalSwarm& swarm);
+    int run_in_this_process(const LocalSwarm& swarm, VirtualClock& clock);
+    int finish(const LocalSwarm& swarm);
+};
+
+void SwarmFlags::add_to(CLI::App& app) {
+    app.add_option("--folder", local.folder, "where the run is made: bucket, peers, report.html, summary.json")->required();
+    app.add_option("--text", local.texts, "text files to train on (UTF-8; documents may be divided by lines <|endoftext|>)")
+        ->required();
+    app.add_option("--text-name", local.text_description, "what the report calls the text");
+    app.add_option("--preset", preset, "shape of the model: " + preset_names());
+    app.add_option("--validators", local.validators, "number of validators")->check(CLI::Range(1, 8));
+    app.add_option("--miners", local.miners, "honest miners")->check(CLI::Range(0, 64));
+    app.add_option("--copycats", local.copycats, "miners that re-publish another's payload")->check(CLI::Range(0, 16));
+    app.add_option("--noise", local.noise, "miners that publish noise")->check(CLI::Range(0, 16));
+    app.add_option("--windows", windows, "length of the run")->check(CLI::Range(1, 1000000));
+    app.add_option("--window-seconds", window_seconds, "length of a window")->check(CLI::Range(0.5, 86400.0));
+    app.add_option("--start-in", start_seconds, "seconds from the run's creation to its first window")->check(CLI::Range(0.0, 1e7));
+    app.add_option("--tokens-per-window", tokens_per_window, "fixed work per miner and window; 0: what its time allows")
+        ->check(CLI::Range(0, 1 << 30));
+    app.add_option("--micro-batch", micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 1024));
+    app.add_option("--learning-rate", eta, "peak of the schedule; 0: the preset's");
+    app.add_option("--threads", threads, "processors of each participant; 0: all")->check(CLI::Range(0, 256));
+    app.add_option("--seed", local.seed, "of the genesis weights");
+    app.add_flag("--virtual-clock", virtual_clock,
+                 "all participants in this process on a clock that jumps: as fast as it computes, the same result every time "
+                 "(needs --tokens-per-window)");
+    app.add_flag("--replace", replace, "remove an earlier run made by swarm in this folder");
+    app.add_flag("--create-only", create_only, "make the run and its first validator's key, start nothing (for several machines)");
+}
+
+void SwarmFlags::prepare() {
+    if (virtual_clock && tokens_per_window == 0)
+        fail(ExitCode::usage, "--virtual-clock: time stands still while miners train, so say --tokens-per-window");
+    if (replace && std::filesystem::exists(local.folder / "swarm.json")) {
+        for (const char* name : {"bucket", "peers", "swarm.json", "summary.json", "report.html"})
+            std::filesystem::remove_all(local.folder / name);
+    }
+    const Preset& shape = find_preset(preset);
+    RunDescription& run = local.run;
+    run.name = preset;
+    run.model = shape.model;
+    run.seq = shape.seq;
+    const auto window_ms = static_cast<int64_t>(window_seconds * 1000.0);
+    run.block_ms = window_ms;
+    run.blocks_per_window = 1;
+    run.put_ms = std::max<int64_t>(100, window_ms / 12);
+    run.record_ms = std::max<int64_t>(100, window_ms / 12);
+    run.page_sequences = 8;
+    run.max_peers = 64;
+    run.immunity_windows = 10;
+    run.beta = 0.95f;
+    run.schedule = {.peak = eta > 0 ? eta : 2e-3, .floor_share = 0.2, .warmup_windows = 3, .cosine_windows = std::max<int64_t>(4, windows - 3)};
+    run.gather_refresh_windows = 2;
+    run.weights_every_windows = 2;
+    run.keep_windows = 8;
+    run.eval_own_sequences = 24;
+    run.eval_random_sequences = 24;
+    local.seeded_keys = virtual_clock;
+    local.start_delay_ms = static_cast<int64_t>(start_seconds * 1000.0);
+    local.say = [](const std::string& line) { std::fprintf(stderr, "swarm: %s\n", line.c_str()); };
+}
+
+int SwarmFlags::run() {
+    prepare();
+    if (virtual_clock) {
+        VirtualClock clock(1'000'000'000'000);
+        const LocalSwarm swarm = create_local_swarm(local, clock);
+        return run_in_this_process(swarm, clock);
+    }
+    SystemClock clock;
+    const LocalSwarm swarm = create_local_swarm(local, clock);
+    if (create_only) {
+        std::fprintf(stderr, "swarm: the run %s is at %s\nswarm: next: validator --bucket %s --folder %s\n",
+                     to_hex(swarm.created.run.id).c_str(), swarm.bucket_url.c_str(), swarm.bucket_url.c_str(),
+                     swarm.peers.front().folder.c_str());
+        return 0;
+    }
+    return run_processes(swarm);
+}
+
+int SwarmFlags::run_processes(const LocalSwarm& swarm) {
+    const std::filesystem::path programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    Processes processes;
+    for (const LocalPeer& peer : swarm.peers) {
+        std::vector<std::string> argv = {(programs / (peer.role == "validator" ? "validator" : "miner")).string(),
+                                         "--bucket", swarm.bucket_url, "--folder", peer.folder.string(),
+                                         "--run-id", to_hex(swarm.created.run.id), "--threads", std::to_string(threads),
+                                         "--last-window", std::to_string(windows - 1)};
+        if (peer.role != "validator") {
+            argv.insert(argv.end(), {"--behaviour", peer.role == "miner" ? "honest" : peer.role, "--micro-batch",
+                                     std::to_string(micro_batch), "--tokens-per-window", std::to_string(tokens_per_window)});
+        }
+        processes.start(peer.name, argv, peer.folder / "log.txt");
+    }
+    WindowTable table(swarm, windows);
+    bool lost_validator = false;
+    while (processes.running() > 0 && !stop_requested() && !lost_validator) {
+        table.follow();
+        for (const Processes::Ended& ended : processes.collect()) {
+            if (ended.exit_code == 0) continue;
+            std::fprintf(stderr, "swarm: %s ended with code %d: %s (all of it: %s)\n", ended.name.c_str(), ended.exit_code,
+                         last_line(ended.log).c_str(), ended.log.c_str());
+            lost_validator |= ended.name == swarm.peers.front().name;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    processes.stop_all();
+    table.follow();
+    const int code = finish(swarm);
+    if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
+    return lost_validator ? static_cast<int>(ExitCode::internal) : code;
+}
+
+int SwarmFlags::run_in_this_process(const LocalSwarm& swarm, VirtualClock& clock) {
+    run_virtual(swarm, {.windows = windows, .threads = threads, .tokens_per_window = tokens_per_window,
+                        .micro_batch = micro_batch, .start_order = {}}, clock);
+    WindowTable table(swarm, windows);
+    table.follow();
+    return finish(swarm);
+}
+
+// Summary and report from the logs that the participants left.
+int SwarmFlags::finish(const LocalSwarm& swarm) {
+    const RunLog log = read_run(swarm.folder);
+    const std::string summary = summary_json(log);
+    write_file(swarm.folder / "summary.json", as_bytes(summary));
+    write_file(swarm.folder / "report.html", as_bytes(render_report(log)));
+    std::fputs(summary_text(summary, swarm.folder).c_str(), stdout);
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return run_program(argc, argv, "swarm",
+                       "Runs a whole swarm on this machine: one model, trained by several miners (some of them cheating), judged by a\n"
+                       "validator, everything passing through a bucket folder; then a summary and report.html.\n\n"
+                       "  swarm --folder build/my-run --text book.txt --miners 3 --windows 20",
+                       [](CLI::App& app) {
+                           auto flags = std::make_shared<SwarmFlags>();
+                           flags->add_to(app);
+                           return [flags] { return flags->run(); };
+                       });
+}

@@ -1,0 +1,114 @@
+#include "weights/checkpoint.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "weights/safetensors.h"
+
+#include <charconv>
+#include <stdexcept>
+
+namespace templar {
+
+namespace {
+
+constexpr const char* file_name = "checkpoint.safetensors";
+constexpr const char* format_name = "templar.cpp/checkpoint/1";
+
+Digest content_hash(const Checkpoint& checkpoint) {
+    Sha256 hash;
+    hash.update(format_name).update_le(checkpoint.window).update_le(checkpoint.step).update(checkpoint.root);
+    for (const std::vector<float>* values : {&checkpoint.theta, &checkpoint.momentum})
+        hash.update_le(uint64_t{values->size()})
+            .update({reinterpret_cast<const uint8_t*>(values->data()), values->size() * sizeof(float)});
+    return hash.update(checkpoint.extra).finish();
+}
+
+// What a save that was killed left behind. Each is as large as a checkpoint: a few would fill the disk.
+void remove_leftovers(const std::filesystem::path& folder) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with(std::string(".") + file_name) && name.ends_with(".tmp"))
+            std::filesystem::remove(entry.path());
+    }
+}
+
+template <class Integer>
+Integer parse_integer(const std::string& text, std::string_view what, std::string_view key) {
+    Integer value = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || stop != end)
+        fail(ExitCode::input, "{}: {}: expected a whole number, found \"{}\"", what, key, text);
+    return value;
+}
+
+// The tensor's values; none when the view has no such tensor.
+std::vector<float> values_of(const SafetensorsView& view, std::string_view name) {
+    for (const NamedTensor& tensor : view.tensors)
+        if (tensor.name == name) return {tensor.values.begin(), tensor.values.end()};
+    return {};
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& folder, const Checkpoint& checkpoint) {
+    if (!checkpoint.momentum.empty() && checkpoint.momentum.size() != checkpoint.theta.size())
+        throw std::invalid_argument(
+            "save_checkpoint: expected as many values in momentum as in theta, or none");
+    std::vector<NamedTensor> tensors;
+    tensors.push_back({"theta", {static_cast<int64_t>(checkpoint.theta.size())}, checkpoint.theta});
+    if (!checkpoint.momentum.empty())
+        tensors.push_back(
+            {"momentum", {static_cast<int64_t>(checkpoint.momentum.size())}, checkpoint.momentum});
+    const Bytes bytes = write_safetensors(tensors, {{"format", format_name},
+                                                    {"window", std::to_string(checkpoint.window)},
+                                                    {"step", std::to_string(checkpoint.step)},
+                                                    {"root", to_hex(checkpoint.root)},
+                                                    {"extra", checkpoint.extra},
+                                                    {"sha256", to_hex(content_hash(checkpoint))}});
+    try {
+        std::filesystem::create_directories(folder);
+        remove_leftovers(folder);
+    } catch (const std::filesystem::filesystem_error& error) {
+        fail(ExitCode::storage, "cannot save a checkpoint: {}", error.what());
+    }
+    write_file(folder / file_name, bytes);
+}
+
+std::optional<Checkpoint> load_checkpoint(const std::filesystem::path& folder, int64_t parameters) {
+    const std::filesystem::path path = folder / file_name;
+    // A link that leads nowhere is not "no checkpoint": starting anew would be the worst answer to it.
+    if (std::filesystem::symlink_status(path).type() == std::filesystem::file_type::not_found)
+        return std::nullopt;
+    const std::string what = path.string();
+    const MappedFile file(path);
+    const SafetensorsView view = read_safetensors(file.bytes(), what);
+
+    auto metadata = [&](const char* key) -> const std::string& {
+        const auto entry = view.metadata.find(key);
+        if (entry == view.metadata.end()) fail(ExitCode::input, "{}: metadata: {} is missing", what, key);
+        return entry->second;
+    };
+    if (metadata("format") != format_name)
+        fail(ExitCode::input, "{}: format: expected {}, found {}", what, format_name, metadata("format"));
+
+    Checkpoint checkpoint;
+    checkpoint.window = parse_integer<uint64_t>(metadata("window"), what, "window");
+    checkpoint.step = parse_integer<int64_t>(metadata("step"), what, "step");
+    checkpoint.root = digest_from_hex(metadata("root"), what + ": root");
+    checkpoint.extra = metadata("extra");
+    checkpoint.theta = values_of(view, "theta");
+    checkpoint.momentum = values_of(view, "momentum");
+    if (content_hash(checkpoint) != digest_from_hex(metadata("sha256"), what + ": sha256"))
+        fail(ExitCode::input,
+             "{} is damaged (its SHA-256 differs): remove it to start from the run's newest checkpoint",
+             what);
+
+    const auto expected = static_cast<size_t>(parameters);
+    if (checkpoint.theta.size() != expected)
+        fail(ExitCode::input, "{}: theta: expected {} values, found {}: it is of another model", what,
+             expected, checkpoint.theta.size());
+    return checkpoint;
+}
+
+}  // namespace templar
