@@ -1,5 +1,18 @@
 // A gradient on the wire (docs/protocol.md §5.2): header, hashes of 1 MiB blocks, payload. Everything has a length that
 // follows from the layout.
+//
+// The header, little-endian; the signature, of kind "payload", covers the bytes before it, and by way of `blocks` all that follow:
+//
+//   offset  bytes  field               offset  bytes  field
+//        0      8  magic "TMPLGRAD"       160      8  length
+//        8      4  version 1              168     32  blocks
+//       12      4  header bytes, 384      200     32  possession
+//       16     32  run_id                 232      8  ledger_sequence
+//       48      8  window                 240     32  ledger_head
+//       56     32  hotkey                 272     64  signature
+//       88     32  root                   336     48  zeros
+//      120     32  layout                 384         32 bytes a block: SHA-256 of each
+//      152      8  tokens                             payload
 #pragma once
 
 #include "net/wire/identity.h"

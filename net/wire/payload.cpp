@@ -1,0 +1,125 @@
+#include "net/wire/payload.h"
+
+#include "base/error.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace templar {
+
+namespace {
+
+constexpr std::string_view magic = "TMPLGRAD";
+constexpr uint32_t version = 1;
+constexpr size_t signature_offset = 272;
+constexpr std::string_view what = "payload object";
+
+int64_t block_count(int64_t payload_bytes) { return (payload_bytes + payload_block_bytes - 1) / payload_block_bytes; }
+
+// Bytes 0…271 of the header: what is signed.
+Bytes signed_bytes(const PayloadHeader& header) {
+    ByteWriter writer;
+    writer.put_bytes(as_bytes(magic));
+    writer.put(version);
+    writer.put(static_cast<uint32_t>(payload_header_bytes));
+    writer.put_bytes(header.run_id);
+    writer.put(header.window);
+    writer.put_bytes(header.hotkey);
+    writer.put_bytes(header.root);
+    writer.put_bytes(header.layout);
+    writer.put(header.tokens);
+    writer.put(header.length);
+    writer.put_bytes(header.blocks);
+    writer.put_bytes(header.possession);
+    writer.put(header.ledger_sequence);
+    writer.put_bytes(header.ledger_head);
+    return writer.take();
+}
+
+template <class Value>
+void expect(std::string_view field, const Value& expected, const Value& found) {
+    if (found == expected) return;
+    if constexpr (std::is_integral_v<Value>)
+        fail(ExitCode::input, "{}: {}: expected {}, found {}", what, field, expected, found);
+    else
+        fail(ExitCode::input, "{}: {}: expected {}, found {}", what, field, to_hex(expected), to_hex(found));
+}
+
+// Bytes 0…271, checked against what the reader knows.
+PayloadHeader read_header(ByteReader& reader, const PayloadExpectation& expected) {
+    if (as_text(reader.get_bytes(magic.size())) != magic)
+        fail(ExitCode::input, "{}: magic: expected {}, found something else", what, magic);
+    expect("version", version, reader.get<uint32_t>());
+    expect("header bytes", static_cast<uint32_t>(payload_header_bytes), reader.get<uint32_t>());
+    PayloadHeader header;
+    expect("run", expected.run_id, header.run_id = reader.get_array<32>());
+    expect("window", expected.window, header.window = reader.get<uint64_t>());
+    expect("hotkey", expected.hotkey, header.hotkey = reader.get_array<32>());
+    header.root = reader.get_array<32>();
+    expect("layout", expected.layout, header.layout = reader.get_array<32>());
+    header.tokens = reader.get<uint64_t>();
+    expect("length", static_cast<uint64_t>(expected.payload_bytes), header.length = reader.get<uint64_t>());
+    header.blocks = reader.get_array<32>();
+    header.possession = reader.get_array<32>();
+    header.ledger_sequence = reader.get<uint64_t>();
+    header.ledger_head = reader.get_array<32>();
+    return header;
+}
+
+}  // namespace
+
+int64_t wire_object_bytes(int64_t payload_bytes) {
+    return payload_header_bytes + block_count(payload_bytes) * 32 + payload_bytes;
+}
+
+Bytes encode_payload(const Identity& author, PayloadHeader header, ByteSpan payload) {
+    const auto size = static_cast<int64_t>(payload.size());
+    Bytes hashes;
+    hashes.reserve(static_cast<size_t>(block_count(size)) * 32);
+    for (ByteSpan rest = payload; !rest.empty();) {
+        const ByteSpan block = rest.first(std::min(rest.size(), static_cast<size_t>(payload_block_bytes)));
+        const Digest hash = sha256(block);
+        hashes.insert(hashes.end(), hash.begin(), hash.end());
+        rest = rest.subspan(block.size());
+    }
+    header.hotkey = author.hotkey();
+    header.length = payload.size();
+    header.blocks = sha256(hashes);
+
+    Bytes object = signed_bytes(header);
+    const Signature signature = author.sign("payload", object);
+    object.reserve(static_cast<size_t>(wire_object_bytes(size)));
+    object.insert(object.end(), signature.begin(), signature.end());
+    object.resize(payload_header_bytes, 0);
+    object.insert(object.end(), hashes.begin(), hashes.end());
+    object.insert(object.end(), payload.begin(), payload.end());
+    return object;
+}
+
+WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected) {
+    if (expected.payload_bytes < 0) throw std::invalid_argument("decode_payload: payload_bytes is negative");
+    expect("bytes", wire_object_bytes(expected.payload_bytes), static_cast<int64_t>(object.size()));
+    ByteReader reader(object, what);
+    PayloadHeader header = read_header(reader, expected);
+    const auto signature = reader.get_array<64>();
+    const ByteSpan padding = reader.get_bytes(payload_header_bytes - signature_offset - signature.size());
+    if (std::any_of(padding.begin(), padding.end(), [](uint8_t byte) { return byte != 0; }))
+        fail(ExitCode::input, "{}: padding: expected zeros, found something else", what);
+    if (!verify(header.hotkey, "payload", object.first(signature_offset), signature))
+        fail(ExitCode::input, "{}: signature: expected one by {}, found one that does not verify", what, to_hex(header.hotkey));
+
+    const int64_t blocks = block_count(expected.payload_bytes);
+    const ByteSpan hashes = reader.get_bytes(static_cast<size_t>(blocks) * 32);
+    expect("block hashes", header.blocks, sha256(hashes));
+    const ByteSpan payload = reader.get_bytes(static_cast<size_t>(expected.payload_bytes));
+    for (int64_t i = 0; i < blocks; ++i) {
+        const ByteSpan rest = payload.subspan(static_cast<size_t>(i * payload_block_bytes));
+        const Digest hash = sha256(rest.first(std::min(rest.size(), static_cast<size_t>(payload_block_bytes))));
+        if (!std::equal(hash.begin(), hash.end(), hashes.begin() + i * 32))
+            fail(ExitCode::input, "{}: block {} of {}: expected SHA-256 {}, found {}", what, i, blocks,
+                 to_hex(hashes.subspan(static_cast<size_t>(i) * 32, 32)), to_hex(hash));
+    }
+    return {header, Bytes(payload.begin(), payload.end())};
+}
+
+}  // namespace templar
