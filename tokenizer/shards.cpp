@@ -31,7 +31,7 @@ int64_t total_bytes(const std::vector<std::string_view>& documents) {
 size_t line_end_before_tail(std::string_view document, size_t tail) {
     const size_t target = document.size() - std::min(tail, document.size());
     const std::string_view body = document.substr(0, document.find_last_not_of(white_space) + 1);
-    size_t line_end = body.find('\n', target);
+    size_t line_end = body.find('\n', target > 0 ? target - 1 : 0);
     if (line_end == std::string_view::npos) line_end = body.rfind('\n', target);
     return line_end == std::string_view::npos ? 0 : line_end + 1;
 }
