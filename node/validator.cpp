@@ -35,17 +35,10 @@ std::vector<Hotkey> hotkeys_from(const nlohmann::json& list) {
     return hotkeys;
 }
 
-Digest load_master_secret(const std::filesystem::path& folder) {
-    const std::filesystem::path path = folder / "secret";
-    if (!std::filesystem::exists(path)) create_file(path, as_bytes(to_hex(random_secret())), 0600);
-    return digest_from_hex(read_text_file(path, 64), path.string());
-}
-
 }  // namespace
 
 Validator::Validator(const ValidatorOptions& options, Clock& clock, const std::atomic<bool>& stop)
-    : options_(options), follower_(options.node, "validator", clock, stop),
-      master_secret_(load_master_secret(options.node.folder)), gauntlet_(follower_.description().gauntlet),
+    : options_(options), follower_(options.node, "validator", clock, stop), gauntlet_(follower_.description().gauntlet),
       model_(follower_.ops(), follower_.stream(), follower_.description().model, options.micro_batch,
              follower_.description().seq, Pass::inference),
       stage2_(model_, follower_.corpus(), {follower_.description().page_sequences, follower_.description().seq},
@@ -71,8 +64,12 @@ void Validator::run() {
         if (!validate_window()) return;
 }
 
+// What the samples of a window are drawn with: nobody else can make this signature, and a restart makes the same one again.
 Digest Validator::secret(int64_t window) const {
-    return Sha256().update("evaluation").update(master_secret_).update(follower_.run().id).update_le(window).finish();
+    ByteWriter subject;
+    subject.put_bytes(follower_.run().id);
+    subject.put(window);
+    return sha256(follower_.identity().sign("evaluation secret", subject.bytes()));
 }
 
 // secret/<w> holds the hash of what the samples of window w are drawn with, before the window begins.
@@ -261,6 +258,7 @@ std::vector<Hotkey> Validator::choose_gather(int64_t window) {
         std::stable_sort(weighted.begin(), weighted.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
         for (const auto& [weight, hotkey] : weighted) list.push_back(hotkey);
         if (!unrated.empty()) {
+            std::sort(unrated.begin(), unrated.end());
             CounterRng rng(Sha256().update("explorer").update(secret(window)).finish());
             const size_t place = std::min(list.size(), static_cast<size_t>(run.gather_peers - 1));
             list.insert(list.begin() + static_cast<int64_t>(place), unrated[rng.below(unrated.size())]);

@@ -53,7 +53,6 @@ class Validator {
     ValidatorOptions options_;
     Follower follower_;
     int64_t rank_ = -1;
-    Digest master_secret_{};
     Gauntlet gauntlet_;
     Llama model_;
     Stage2 stage2_;
