@@ -23,9 +23,11 @@ class Stage2 {
     double mean_loss(std::span<const float> params, std::span<const SequenceId> sequences);
 
     // Losses at theta and at theta - step·sign(decode(payload)) on `own` and `random`.
-    // `random_before` is the loss at theta on `random`, the same for every peer of a window: measured once by the caller.
+    // `random_before` is the loss at theta on `random`, the same for every peer of a window: measured once by
+    // the caller.
     Evaluation evaluate(const Replica& replica, std::span<const uint8_t> payload, float step,
-                        std::span<const SequenceId> own, std::span<const SequenceId> random, double random_before);
+                        std::span<const SequenceId> own, std::span<const SequenceId> random,
+                        double random_before);
 
   private:
     Llama& model_;
@@ -37,7 +39,14 @@ class Stage2 {
     std::vector<float> losses_;
 };
 
-// `count` sequences drawn without replacement (as far as there are enough) by a generator.
-std::vector<SequenceId> draw_sequences(CounterRng& rng, std::span<const int64_t> pages, int64_t page_sequences, int64_t count);
+// First-order prediction of how far the loss falls when step·sign(decode(payload)) is taken from theta:
+// step·<grads, sign>, grads being the gradient of the mean loss at theta (docs/protocol.md §8.2).
+double first_order_screen(const Ops& ops, Stream stream, const Layout& layout, std::span<const float> grads,
+                          std::span<const uint8_t> payload, float step);
+
+// `count` different sequences drawn by a generator, or as many as there are. The order of `pages` and
+// repetitions in it do not matter.
+std::vector<SequenceId> draw_sequences(CounterRng& rng, std::span<const int64_t> pages,
+                                       int64_t page_sequences, int64_t count);
 
 }  // namespace templar

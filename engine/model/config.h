@@ -22,7 +22,8 @@ struct LlamaConfig {
     bool operator==(const LlamaConfig&) const = default;
 };
 
-// Throws Error(input) naming the first field that cannot be: sizes below 1, heads not a multiple of kv_heads, odd head_dim.
+// Throws Error(input) naming the first field that cannot be: sizes below 1 or absurdly large, heads not a
+// multiple of kv_heads, odd head_dim.
 void check_config(const LlamaConfig& config);
 
 // One tensor of the flat parameter arena. 1-D tensors have rows = 1.
@@ -33,13 +34,14 @@ struct Parameter {
     int64_t numel;
 };
 
-// All tensors in layout order (embedding; per layer q, k, v, o, gate, up, down, input norm, post-attention norm; final norm;
-// head when untied), tightly packed: so q, k, v are one (H + 2G)·D × C matrix and gate, up one 2F × C matrix.
+// All tensors in layout order (embedding; per layer q, k, v, o, gate, up, down, input norm, post-attention
+// norm; final norm; head when untied), tightly packed: so q, k, v are one (H + 2G)·D × C matrix and gate, up
+// one 2F × C matrix.
 std::vector<Parameter> llama_parameters(const LlamaConfig& config);
 int64_t parameter_count(const LlamaConfig& config);
 
-// Floating-point operations per trained token: 6·(parameters in matrix products) + attention, 6·L·H·D·T causal (half)
-// or 12·L·H·D·T full (PaLM, appendix B).
+// Floating-point operations per trained token: 6·(parameters in matrix products) + attention, 6·L·H·D·T
+// causal (half) or 12·L·H·D·T full (PaLM, appendix B).
 double flops_per_token(const LlamaConfig& config, int64_t seq, bool causal_half);
 
 }  // namespace templar

@@ -18,10 +18,12 @@ struct AdamWOptions {
 
 class AdamW {
   public:
-    AdamW(const Ops& ops, Stream stream, std::vector<Parameter> parameters, AdamWOptions options);
+    // parameters: packed in order, as llama_parameters gives them.
+    AdamW(const Ops& ops, Stream stream, const std::vector<Parameter>& parameters, AdamWOptions options);
 
     // One update with g = grad_scale·grads. Returns the global norm of g before clipping.
     // g <- g·min(1, clip/(norm + 1e-6)); decoupled weight decay; bias correction with t from 1.
+    // A norm that is not finite throws Error(input) and changes nothing.
     double step(std::span<float> params, std::span<const float> grads, float lr, float grad_scale = 1.0f);
 
     // Moments and step count, for checkpoints.
@@ -30,9 +32,15 @@ class AdamW {
     int64_t& steps() { return steps_; }
 
   private:
+    // Neighbouring tensors with the same weight decay, updated in one call.
+    struct Range {
+        int64_t offset;
+        int64_t numel;
+        float weight_decay;
+    };
     const Ops& ops_;
     Stream stream_;
-    std::vector<Parameter> parameters_;
+    std::vector<Range> ranges_;
     AdamWOptions options_;
     std::vector<float> m_, v_;
     int64_t steps_ = 0;

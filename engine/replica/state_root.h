@@ -9,15 +9,27 @@ namespace templar {
 
 inline constexpr int64_t leaf_elements = 16384;
 
-// Hash tree over theta (layout.parameters fp32 values): leaves of 16,384 elements, one node per tensor, one root.
+// Hash tree over theta (layout.parameters fp32 values): leaves of 16,384 elements, one node per tensor, one
+// root.
+//   leaf   = SHA-256(0x00 ‖ u32 tensor ‖ u32 leaf within the tensor ‖ its fp32 values, little-endian)
+//   tensor = SHA-256(0x01 ‖ its leaves' hashes)
+//   root   = SHA-256(0x02 ‖ layout hash ‖ tensors' hashes)
+// The last leaf of a tensor may be short; no leaf crosses tensors.
 struct StateTree {
     std::vector<Digest> tensors;  // in layout order
     Digest root{};
 };
+// Any number of threads gives the same tree. Throws Error(input) when theta's length is not the layout's.
 StateTree state_tree(const Layout& layout, std::span<const float> theta, int threads);
 
-// SHA-256("pop" ‖ hotkey ‖ u64 window ‖ the 32 leaves chosen by SHA-256(root ‖ hotkey)): shows that its maker holds theta.
-Digest possession_proof(const Layout& layout, std::span<const float> theta, const Digest& root, const Digest& hotkey,
-                        uint64_t window);
+inline constexpr int possession_leaves = 32;
+
+// SHA-256("pop" ‖ hotkey ‖ u64 window ‖ 32 leaves of the state), each leaf as the raw bytes of its values (no
+// prefix, not its hash: whoever holds only the hash tree cannot answer). With all leaves of the state listed
+// in layout order, leaf i is number below(leaves) of the i-th draw of a CounterRng keyed by SHA-256(root ‖
+// hotkey); a leaf may be drawn twice. Shows that its maker holds theta. Throws Error(input) when theta's
+// length is not the layout's.
+Digest possession_proof(const Layout& layout, std::span<const float> theta, const Digest& root,
+                        const Digest& hotkey, uint64_t window);
 
 }  // namespace templar

@@ -5,9 +5,9 @@
 
 namespace templar {
 
-// At least `floats` floats aligned to 64 bytes, contents undefined, valid until this thread asks again. Allocates only
-// when a thread asks for more than ever before; ends the program when memory is short (it is asked for inside parallel
-// regions, which no exception may leave).
+// At least `floats` floats aligned to 64 bytes, contents undefined, valid until this thread asks again.
+// Allocates only when a thread asks for more than ever before; ends the program when memory is short (it is
+// asked for inside parallel regions, which no exception may leave).
 float* thread_scratch(int64_t floats);
 
 }  // namespace templar

@@ -20,7 +20,8 @@ TEST_CASE("AdamW agrees with its formula over several steps") {
                 for (int64_t i = 0; i < count; ++i) {
                     m[i] = beta1 * m[i] + (1 - beta1) * g[i] * scale;
                     v[i] = beta2 * v[i] + (1 - beta2) * g[i] * scale * g[i] * scale;
-                    const double m_hat = m[i] / (1 - std::pow(beta1, t)), v_hat = v[i] / (1 - std::pow(beta2, t));
+                    const double m_hat = m[i] / (1 - std::pow(beta1, t)),
+                                 v_hat = v[i] / (1 - std::pow(beta2, t));
                     p[i] = p[i] * (1 - lr * decay) - lr * m_hat / (std::sqrt(v_hat) + eps);
                 }
             }
@@ -28,9 +29,14 @@ TEST_CASE("AdamW agrees with its formula over several steps") {
                 Values params = start, first(count, 0.0f), second(count, 0.0f);
                 for (int t = 1; t <= 3; ++t) {
                     const Values g = normal(count, 10 + t);
-                    const AdamWStep step{.lr = lr, .beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = decay,
+                    const AdamWStep step{.lr = lr,
+                                         .beta1 = beta1,
+                                         .beta2 = beta2,
+                                         .eps = eps,
+                                         .weight_decay = decay,
                                          .bias1 = static_cast<float>(1 - std::pow(beta1, t)),
-                                         .bias2 = static_cast<float>(1 - std::pow(beta2, t)), .grad_scale = scale};
+                                         .bias2 = static_cast<float>(1 - std::pow(beta2, t)),
+                                         .grad_scale = scale};
                     ops->adamw(stream, Tensor(params.data(), {count}), Tensor(first.data(), {count}),
                                Tensor(second.data(), {count}), Tensor(g.data(), {count}), step);
                 }
@@ -50,9 +56,16 @@ TEST_CASE("AdamW leaves an untouched parameter alone but for weight decay") {
     for (const auto& [isa, ops] : tables()) {
         Values params{2.0f, -3.0f}, m(2), v(2), g(2);
         Stream stream;
-        const AdamWStep step{.lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.0f, .bias1 = 0.1f,
-                             .bias2 = 0.05f, .grad_scale = 1.0f};
-        ops->adamw(stream, Tensor(params.data(), {2}), Tensor(m.data(), {2}), Tensor(v.data(), {2}), Tensor(g.data(), {2}), step);
+        const AdamWStep step{.lr = 0.1f,
+                             .beta1 = 0.9f,
+                             .beta2 = 0.95f,
+                             .eps = 1e-8f,
+                             .weight_decay = 0.0f,
+                             .bias1 = 0.1f,
+                             .bias2 = 0.05f,
+                             .grad_scale = 1.0f};
+        ops->adamw(stream, Tensor(params.data(), {2}), Tensor(m.data(), {2}), Tensor(v.data(), {2}),
+                   Tensor(g.data(), {2}), step);
         CHECK(params == Values{2.0f, -3.0f});
     }
 }

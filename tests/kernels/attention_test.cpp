@@ -24,7 +24,9 @@ struct Result {
 // Softmax of the scores of one query over the keys up to it.
 Result attention(const Doubles& qkv, const Shape& s) {
     Result result{Doubles(s.out(), 0.0), Doubles(s.lse())};
-    const auto at = [&](int64_t b, int64_t t, int64_t row) { return qkv.data() + ((b * s.seq + t) * s.rows() + row) * s.size; };
+    const auto at = [&](int64_t b, int64_t t, int64_t row) {
+        return qkv.data() + ((b * s.seq + t) * s.rows() + row) * s.size;
+    };
     for (int64_t b = 0; b < s.batch; ++b)
         for (int64_t h = 0; h < s.heads; ++h)
             for (int64_t t = 0; t < s.seq; ++t) {
@@ -54,11 +56,14 @@ Doubles attention_gradient(const Doubles& qkv, const Doubles& dout, const Shape&
     const Result forward = attention(qkv, s);
     Doubles gradient(s.qkv(), 0.0);
     const double scale = 1 / std::sqrt(static_cast<double>(s.size));
-    const auto at = [&](int64_t b, int64_t t, int64_t row) { return ((b * s.seq + t) * s.rows() + row) * s.size; };
+    const auto at = [&](int64_t b, int64_t t, int64_t row) {
+        return ((b * s.seq + t) * s.rows() + row) * s.size;
+    };
     for (int64_t b = 0; b < s.batch; ++b)
         for (int64_t h = 0; h < s.heads; ++h)
             for (int64_t t = 0; t < s.seq; ++t) {
-                const int64_t g = h / (s.heads / s.groups), q = at(b, t, h), out = ((b * s.seq + t) * s.heads + h) * s.size;
+                const int64_t g = h / (s.heads / s.groups), q = at(b, t, h),
+                              out = ((b * s.seq + t) * s.heads + h) * s.size;
                 double delta = 0;
                 for (int64_t d = 0; d < s.size; ++d) delta += dout[out + d] * forward.out[out + d];
                 for (int64_t u = 0; u <= t; ++u) {
@@ -68,7 +73,8 @@ Doubles attention_gradient(const Doubles& qkv, const Doubles& dout, const Shape&
                         score += qkv[q + d] * qkv[k + d] * scale;
                         dp += dout[out + d] * qkv[v + d];
                     }
-                    const double p = std::exp(score - forward.lse[(b * s.heads + h) * s.seq + t]), ds = p * (dp - delta) * scale;
+                    const double p = std::exp(score - forward.lse[(b * s.heads + h) * s.seq + t]),
+                                 ds = p * (dp - delta) * scale;
                     for (int64_t d = 0; d < s.size; ++d) {
                         gradient[q + d] += ds * qkv[k + d];
                         gradient[k + d] += ds * qkv[q + d];
@@ -99,13 +105,14 @@ Values run_backward(const Ops& ops, const Shape& s, const Values& qkv, const Val
                                Tensor(delta.data(), {s.batch, s.heads, s.seq}),
                                Tensor(dout.data(), {s.batch, s.seq, s.heads, s.size}),
                                Tensor(forward.data(), {s.batch, s.seq, s.heads, s.size}),
-                               Tensor(lse, {s.batch, s.heads, s.seq}), Tensor(qkv.data(), {s.batch, s.seq, s.rows(), s.size}));
+                               Tensor(lse, {s.batch, s.heads, s.seq}),
+                               Tensor(qkv.data(), {s.batch, s.seq, s.rows(), s.size}));
         return dqkv;
     });
 }
 
 constexpr Shape shapes[] = {
-    {1, 1, 1, 1, 2},    {2, 5, 2, 1, 16},   {1, 64, 2, 2, 64},  {2, 65, 6, 2, 18},  {1, 63, 4, 1, 50},
+    {1, 1, 1, 1, 2},    {2, 5, 2, 1, 16},   {1, 64, 2, 2, 64},  {2, 65, 6, 2, 18}, {1, 63, 4, 1, 50},
     {1, 130, 3, 3, 64}, {1, 200, 4, 2, 32}, {1, 70, 2, 1, 256}, {3, 1, 4, 2, 128},
 };
 
@@ -133,7 +140,8 @@ TEST_CASE("the backward of attention agrees with its formula") {
             CAPTURE(s.seq);
             CAPTURE(s.size);
             const Values qkv = normal(s.qkv(), 1), dout = normal(s.out(), 2);
-            check_close(run_backward(*ops, s, qkv, dout), attention_gradient(to_double(qkv), to_double(dout), s), 2e-5, 2e-5);
+            check_close(run_backward(*ops, s, qkv, dout),
+                        attention_gradient(to_double(qkv), to_double(dout), s), 2e-5, 2e-5);
         }
     }
 }
@@ -141,7 +149,8 @@ TEST_CASE("the backward of attention agrees with its formula") {
 TEST_CASE("the formula of the backward agrees with finite differences") {
     const Shape s{1, 7, 4, 2, 6};
     const Doubles qkv = to_double(normal(s.qkv(), 1)), dout = to_double(normal(s.out(), 2));
-    const Doubles want = numeric_gradient([&](const Doubles& at) { return dot(attention(at, s).out, dout); }, qkv);
+    const Doubles want =
+        numeric_gradient([&](const Doubles& at) { return dot(attention(at, s).out, dout); }, qkv);
     const Doubles got = attention_gradient(qkv, dout, s);
     for (size_t i = 0; i < want.size(); ++i) CHECK(std::abs(got[i] - want[i]) < 1e-7);
 }

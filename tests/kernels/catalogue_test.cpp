@@ -14,8 +14,10 @@ struct Slot {
     size_t offset;
 };
 
-#define SLOT(name) \
-    Slot { #name, offsetof(Ops, name) }
+#define SLOT(name)                 \
+    Slot {                         \
+#name, offsetof(Ops, name) \
+    }
 constexpr Slot slots[] = {
     SLOT(name),
     SLOT(embedding_forward),
@@ -48,7 +50,8 @@ constexpr Slot slots[] = {
 }  // namespace
 
 TEST_CASE("the list of slots covers the catalogue") {
-    static_assert(sizeof(Ops) == std::size(slots) * sizeof(void*), "ops.h has an operation that this list has not");
+    static_assert(sizeof(Ops) == std::size(slots) * sizeof(void*),
+                  "ops.h has an operation that this list has not");
     for (size_t i = 0; i < std::size(slots); ++i) CHECK(slots[i].offset == i * sizeof(void*));
 }
 

@@ -28,7 +28,8 @@ TEST_CASE("cross-entropy and its gradient agree with the formula; negative label
         CAPTURE(isa);
         for (const int64_t vocab : {1, 2, 37, 1024, 5003}) {
             CAPTURE(vocab);
-            const std::vector<int32_t> labels{0, -100, static_cast<int32_t>(vocab - 1), -1, static_cast<int32_t>(vocab / 2)};
+            const std::vector<int32_t> labels{0, -100, static_cast<int32_t>(vocab - 1), -1,
+                                              static_cast<int32_t>(vocab / 2)};
             const int64_t rows = std::ssize(labels);
             const Tensor label(labels.data(), {rows});
             Values logits = normal(rows * vocab, 1, 3.0);
@@ -37,12 +38,14 @@ TEST_CASE("cross-entropy and its gradient agree with the formula; negative label
 
             const Values losses = on_all_threads([&](Stream& stream) {
                 Values result(rows, 1e30f);
-                ops->cross_entropy_forward(stream, Tensor(result.data(), {rows}), Tensor(logits.data(), {rows, vocab}), label);
+                ops->cross_entropy_forward(stream, Tensor(result.data(), {rows}),
+                                           Tensor(logits.data(), {rows, vocab}), label);
                 return result;
             });
             const Values fused = on_all_threads([&](Stream& stream) {
                 Values both(rows, 1e30f), gradient = logits;
-                ops->cross_entropy_fused(stream, Tensor(both.data(), {rows}), Tensor(gradient.data(), {rows, vocab}), label, scale);
+                ops->cross_entropy_fused(stream, Tensor(both.data(), {rows}),
+                                         Tensor(gradient.data(), {rows, vocab}), label, scale);
                 both.insert(both.end(), gradient.begin(), gradient.end());
                 return both;
             });
@@ -66,7 +69,8 @@ TEST_CASE("cross-entropy and its gradient agree with the formula; negative label
                 double sum = 0;
                 for (int64_t v = 0; v < vocab; ++v) {
                     sum += fused[rows + i * vocab + v];
-                    if (v <= 40) CHECK(std::abs(fused[rows + i * vocab + v] - want[rows + i * 41 + v]) < 1e-6);
+                    if (v <= 40)
+                        CHECK(std::abs(fused[rows + i * vocab + v] - want[rows + i * 41 + v]) < 1e-6);
                 }
                 CHECK(std::abs(sum) < 1e-5);
             }
@@ -82,7 +86,8 @@ TEST_CASE("cross-entropy does not hide a NaN") {
             logits[20] = bad;
             const int32_t label = 3;
             Stream stream;
-            ops->cross_entropy_forward(stream, Tensor(loss.data(), {1}), Tensor(logits.data(), {1, 37}), Tensor(&label, {1}));
+            ops->cross_entropy_forward(stream, Tensor(loss.data(), {1}), Tensor(logits.data(), {1, 37}),
+                                       Tensor(&label, {1}));
             CHECK_FALSE(std::isfinite(loss[0]));
         }
     }

@@ -33,7 +33,9 @@ Values normal(int64_t count, uint64_t seed, double scale) {
     return values;
 }
 
-Doubles to_double(const Values& values) { return Doubles(values.begin(), values.end()); }
+Doubles to_double(const Values& values) {
+    return Doubles(values.begin(), values.end());
+}
 
 Values on_all_threads(const std::function<Values(Stream&)>& run) {
     Values first;

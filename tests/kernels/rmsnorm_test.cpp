@@ -33,9 +33,11 @@ Values joined(Values a, const Values& b) {
 TEST_CASE("rmsnorm agrees with its formula") {
     for (const auto& [isa, ops] : tables()) {
         CAPTURE(isa);
-        for (const auto& [rows, channels] : {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {5, 64}, {130, 100}}) {
+        for (const auto& [rows, channels] :
+             {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {5, 64}, {130, 100}}) {
             CAPTURE(channels);
-            const Values a = normal(rows * channels, 1), b = normal(rows * channels, 2, 3.0), weight = normal(channels, 3);
+            const Values a = normal(rows * channels, 1), b = normal(rows * channels, 2, 3.0),
+                         weight = normal(channels, 3);
             const Tensor w(weight.data(), {channels});
 
             const Values plain = on_all_threads([&](Stream& stream) {
@@ -50,8 +52,9 @@ TEST_CASE("rmsnorm agrees with its formula") {
             for (size_t i = 0; i < sum.size(); ++i) sum[i] += b[i];
             const Values fused = on_all_threads([&](Stream& stream) {
                 Values total(rows * channels, 1e30f), y(rows * channels, 1e30f), rstd(rows, 1e30f);
-                ops->add_rmsnorm_forward(stream, Tensor(total.data(), {rows, channels}), Tensor(y.data(), {rows, channels}),
-                                         Tensor(rstd.data(), {rows}), Tensor(a.data(), {rows, channels}),
+                ops->add_rmsnorm_forward(stream, Tensor(total.data(), {rows, channels}),
+                                         Tensor(y.data(), {rows, channels}), Tensor(rstd.data(), {rows}),
+                                         Tensor(a.data(), {rows, channels}),
                                          Tensor(b.data(), {rows, channels}), w, static_cast<float>(eps));
                 return joined(total, y);
             });
@@ -68,27 +71,35 @@ TEST_CASE("the backward of rmsnorm agrees with finite differences") {
         CAPTURE(isa);
         for (const auto& [rows, channels] : {std::pair<int64_t, int64_t>{1, 3}, {2, 33}, {67, 9}}) {
             CAPTURE(channels);
-            const Values x = normal(rows * channels, 1), weight = normal(channels, 2), dy = normal(rows * channels, 3);
+            const Values x = normal(rows * channels, 1), weight = normal(channels, 2),
+                         dy = normal(rows * channels, 3);
             const Values residual = normal(rows * channels, 4), before = normal(channels, 5);
-            Doubles dx = numeric_gradient([&](const Doubles& at) { return dot(rmsnorm(at, to_double(weight)), to_double(dy)); },
-                                          to_double(x));
-            Doubles dweight = numeric_gradient([&](const Doubles& at) { return dot(rmsnorm(to_double(x), at), to_double(dy)); },
-                                               to_double(weight));
+            Doubles dx = numeric_gradient(
+                [&](const Doubles& at) { return dot(rmsnorm(at, to_double(weight)), to_double(dy)); },
+                to_double(x));
+            Doubles dweight = numeric_gradient(
+                [&](const Doubles& at) { return dot(rmsnorm(to_double(x), at), to_double(dy)); },
+                to_double(weight));
             for (size_t c = 0; c < dweight.size(); ++c) dweight[c] += before[c];  // accumulates
 
             const auto run = [&](Stream& stream, bool with_residual, bool in_place) {
                 const Tensor none;
-                Values y(rows * channels), rstd(rows), out(rows * channels, 1e30f), dw = before, held = residual;
-                const Tensor in(x.data(), {rows, channels}), w(weight.data(), {channels}), scale(rstd.data(), {rows});
-                ops->rmsnorm_forward(stream, Tensor(y.data(), {rows, channels}), scale, in, w, static_cast<float>(eps));
+                Values y(rows * channels), rstd(rows), out(rows * channels, 1e30f), dw = before,
+                                                                                    held = residual;
+                const Tensor in(x.data(), {rows, channels}), w(weight.data(), {channels}),
+                    scale(rstd.data(), {rows});
+                ops->rmsnorm_forward(stream, Tensor(y.data(), {rows, channels}), scale, in, w,
+                                     static_cast<float>(eps));
                 const Tensor add(held.data(), {rows, channels});
-                ops->rmsnorm_backward(stream, in_place ? add : Tensor(out.data(), {rows, channels}), Tensor(dw.data(), {channels}),
-                                      Tensor(dy.data(), {rows, channels}), with_residual ? add : none, in, w, scale);
+                ops->rmsnorm_backward(stream, in_place ? add : Tensor(out.data(), {rows, channels}),
+                                      Tensor(dw.data(), {channels}), Tensor(dy.data(), {rows, channels}),
+                                      with_residual ? add : none, in, w, scale);
                 return joined(in_place ? held : out, dw);
             };
             Doubles want = dx;
             want.insert(want.end(), dweight.begin(), dweight.end());
-            check_close(on_all_threads([&](Stream& stream) { return run(stream, false, false); }), want, 2e-5, 1e-5);
+            check_close(on_all_threads([&](Stream& stream) { return run(stream, false, false); }), want, 2e-5,
+                        1e-5);
 
             for (size_t i = 0; i < dx.size(); ++i) want[i] += residual[i];
             const Values apart = on_all_threads([&](Stream& stream) { return run(stream, true, false); });

@@ -11,13 +11,16 @@ namespace {
 constexpr double theta = 10000.0;
 constexpr int64_t table_positions = 12;
 
-Doubles rotated_by(const Doubles& x, const std::vector<int32_t>& position, int64_t heads, int64_t rotated, int64_t size, double sign) {
+Doubles rotated_by(const Doubles& x, const std::vector<int32_t>& position, int64_t heads, int64_t rotated,
+                   int64_t size, double sign) {
     Doubles y = x;
     for (size_t i = 0; i < position.size(); ++i)
         for (int64_t h = 0; h < rotated; ++h)
             for (int64_t j = 0; j < size / 2; ++j) {
                 const size_t low = (static_cast<int64_t>(i) * heads + h) * size + j, high = low + size / 2;
-                const double angle = sign * position[i] * std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(size));
+                const double angle =
+                    sign * position[i] *
+                    std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(size));
                 y[low] = x[low] * std::cos(angle) - x[high] * std::sin(angle);
                 y[high] = x[high] * std::cos(angle) + x[low] * std::sin(angle);
             }
@@ -34,7 +37,8 @@ TEST_CASE("rope turns the first heads and leaves the others") {
             const Values x = normal(batch * seq * heads * size, 1);
             const Values angles = on_all_threads([&](Stream& stream) {
                 Values table(table_positions * size, 1e30f);
-                ops->rope_table(stream, Tensor(table.data(), {table_positions, size / 2, 2}), static_cast<float>(theta));
+                ops->rope_table(stream, Tensor(table.data(), {table_positions, size / 2, 2}),
+                                static_cast<float>(theta));
                 return table;
             });
             const Tensor table(angles.data(), {table_positions, size / 2, 2});
@@ -50,10 +54,14 @@ TEST_CASE("rope turns the first heads and leaves the others") {
                 });
             };
             const Doubles in = to_double(x);
-            check_close(turn(ops->rope_forward, none), rotated_by(in, in_order, heads, rotated, size, 1), 1e-6, 1e-6);
-            check_close(turn(ops->rope_forward, positions), rotated_by(in, given, heads, rotated, size, 1), 1e-6, 1e-6);
-            check_close(turn(ops->rope_backward, none), rotated_by(in, in_order, heads, rotated, size, -1), 1e-6, 1e-6);
-            check_close(turn(ops->rope_backward, positions), rotated_by(in, given, heads, rotated, size, -1), 1e-6, 1e-6);
+            check_close(turn(ops->rope_forward, none), rotated_by(in, in_order, heads, rotated, size, 1),
+                        1e-6, 1e-6);
+            check_close(turn(ops->rope_forward, positions), rotated_by(in, given, heads, rotated, size, 1),
+                        1e-6, 1e-6);
+            check_close(turn(ops->rope_backward, none), rotated_by(in, in_order, heads, rotated, size, -1),
+                        1e-6, 1e-6);
+            check_close(turn(ops->rope_backward, positions), rotated_by(in, given, heads, rotated, size, -1),
+                        1e-6, 1e-6);
         }
     }
 }

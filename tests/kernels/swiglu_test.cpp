@@ -26,11 +26,13 @@ TEST_CASE("swiglu agrees with its formula over the whole range of the exponentia
         CAPTURE(isa);
         Values gate_up;
         constexpr int64_t features = 4001;
-        for (int64_t f = 0; f < features; ++f) gate_up.push_back(static_cast<float>(f - 2000) / 25.0f);  // -80 … 80
+        for (int64_t f = 0; f < features; ++f)
+            gate_up.push_back(static_cast<float>(f - 2000) / 25.0f);  // -80 … 80
         gate_up.resize(2 * features, 1.0f);
         const auto run = [&](Stream& stream) {
             Values act(features, 1e30f);
-            ops->swiglu_forward(stream, Tensor(act.data(), {1, features}), Tensor(gate_up.data(), {1, 2 * features}));
+            ops->swiglu_forward(stream, Tensor(act.data(), {1, features}),
+                                Tensor(gate_up.data(), {1, 2 * features}));
             return act;
         };
         check_close(on_all_threads(run), swiglu(to_double(gate_up), 1, features), 5e-7, 1e-37);
@@ -60,10 +62,12 @@ TEST_CASE("the backward of swiglu agrees with finite differences, also in place"
                 return in_place ? held : gradient;
             };
             const Values apart = on_all_threads([&](Stream& stream) { return run(stream, false); });
-            check_close(apart,
-                        numeric_gradient([&](const Doubles& at) { return dot(swiglu(at, rows, features), to_double(dact)); },
-                                         to_double(gate_up)),
-                        1e-6, 1e-6);
+            check_close(
+                apart,
+                numeric_gradient(
+                    [&](const Doubles& at) { return dot(swiglu(at, rows, features), to_double(dact)); },
+                    to_double(gate_up)),
+                1e-6, 1e-6);
             CHECK(on_all_threads([&](Stream& stream) { return run(stream, true); }) == apart);
         }
     }

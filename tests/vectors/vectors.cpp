@@ -1,5 +1,7 @@
 #include "tests/vectors/vectors.h"
 
+#include "base/error.h"
+
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
@@ -8,7 +10,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <vector>
 
 namespace templar::vectors {
 
@@ -33,6 +34,18 @@ void for_each_file(std::string_view prefix, const std::function<void(const nlohm
         REQUIRE_MESSAGE(!file.is_discarded(), "not JSON");
         check(file);
     }
+}
+
+std::vector<const Ops*> runnable_tables() {
+    std::vector<const Ops*> tables;
+    for (const char* isa : {"portable", "avx2", "avx512"}) {
+        try {
+            tables.push_back(&cpu_ops(isa));
+        } catch (const Error& error) {
+            fmt::print("skipped: {}\n", error.what());
+        }
+    }
+    return tables;
 }
 
 }  // namespace templar::vectors

@@ -42,7 +42,8 @@ double sum_of_squares(Stream& stream, Tensor x) {
         const int64_t end = begin + length < count ? begin + length : count;
         double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = begin; i < end; ++i) sum += static_cast<double>(data[i]) * static_cast<double>(data[i]);
+        for (int64_t i = begin; i < end; ++i)
+            sum += static_cast<double>(data[i]) * static_cast<double>(data[i]);
         partial[part] = sum;
     }
     double total = 0;

@@ -1,8 +1,9 @@
-// Causal attention with grouped queries: out_t = Σ_{s <= t} softmax_s(q_t·k_s / sqrt(D))·v_s, by blocks of queries and keys
-// with the online softmax of Dao et al. (FlashAttention, 2022), so that no T × T matrix is ever stored.
+// Causal attention with grouped queries: out_t = Σ_{s <= t} softmax_s(q_t·k_s / sqrt(D))·v_s, by blocks of
+// queries and keys with the online softmax of Dao et al. (FlashAttention, 2022), so that no T × T matrix is
+// ever stored.
 //
-// Scores are kept transposed, (key, query): the lanes of a vector are queries, and maxima and sums over the keys need no
-// reduction across lanes. With P = softmax(S), D_t = <dout_t, out_t>:
+// Scores are kept transposed, (key, query): the lanes of a vector are queries, and maxima and sums over the
+// keys need no reduction across lanes. With P = softmax(S), D_t = <dout_t, out_t>:
 //   dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP - D)·scale, dQ = dS·K, dK = dSᵀ·Q.
 #include "kernels/cpu/isa/gemm_tile.h"
 #include "kernels/cpu/isa/model_ops.h"
@@ -20,7 +21,7 @@ constexpr float minus_infinity = -__builtin_inff();
 
 struct Shape {
     int64_t batch, seq, heads, groups, size;
-    int64_t row() const { return (heads + 2 * groups) * size; }  // floats from one position of qkv to the next
+    int64_t row() const { return (heads + 2 * groups) * size; }  // from one position of qkv to the next
     int64_t padded() const { return (size + lanes - 1) / lanes * lanes; }
     float scale() const { return 1.0f / __builtin_sqrtf(static_cast<float>(size)); }
 };
@@ -30,20 +31,23 @@ Shape shape_of(Tensor qkv, Tensor out) {
     return {qkv.shape[0], qkv.shape[1], heads, (qkv.shape[2] - heads) / 2, qkv.shape[3]};
 }
 
-int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 // columns (size, block) = rows (count, size), `stride` apart, transposed and multiplied; 0 beyond count
-void pack_columns(float* columns, const float* rows, int64_t stride, int64_t count, int64_t size, float factor) {
+void pack_columns(float* columns, const float* rows, int64_t stride, int64_t count, int64_t size,
+                  float factor) {
     for (int64_t d = 0; d < size; ++d) {
         for (int64_t i = 0; i < count; ++i) columns[d * block + i] = rows[i * stride + d] * factor;
         for (int64_t i = count; i < block; ++i) columns[d * block + i] = 0.0f;
     }
 }
 
-// Scores (keys, block) whose key lies after the query become `value`; key and query are counted from the same position.
-void mask(float* scores, int64_t keys, float value) {
+// Scores (keys, block) whose key lies after the query become -inf; both are counted from the same position.
+void mask_future(float* scores, int64_t keys) {
     for (int64_t j = 1; j < keys; ++j)
-        for (int64_t i = 0; i < j; ++i) scores[j * block + i] = value;
+        for (int64_t i = 0; i < j; ++i) scores[j * block + i] = minus_infinity;
 }
 
 // The running softmax of one block of queries.
@@ -72,10 +76,11 @@ void online_softmax(Running& running, float* scores, int64_t keys, float* out, i
 }
 
 // One head, one block of queries beginning at `first`.
-void forward_block(const Shape& s, float* out, float* lse, const float* q, const float* k, const float* v, int64_t first) {
+void forward_block(const Shape& s, float* out, float* lse, const float* q, const float* k, const float* v,
+                   int64_t first) {
     float* const queries = thread_scratch(2 * s.size * block + block * block);  // (D, block)
-    float* const sums = queries + s.size * block;                              // (D, block)
-    float* const scores = sums + s.size * block;                               // (key, query)
+    float* const sums = queries + s.size * block;                               // (D, block)
+    float* const scores = sums + s.size * block;                                // (key, query)
     const int64_t count = min(block, s.seq - first), row = s.row();
     pack_columns(queries, q + first * row, row, count, s.size, s.scale());
     std::memset(sums, 0, s.size * block * sizeof(float));
@@ -87,7 +92,7 @@ void forward_block(const Shape& s, float* out, float* lse, const float* q, const
     for (int64_t key = 0; key <= first; key += block) {
         const int64_t keys = min(block, s.seq - key);
         small_gemm(scores, block, {k + key * row, row, 1}, queries, block, keys, block, s.size, false);
-        if (key == first) mask(scores, keys, minus_infinity);
+        if (key == first) mask_future(scores, keys);
         online_softmax(running, scores, keys, sums, s.size);
         small_gemm(sums, block, {v + key * row, 1, row}, scores, block, s.size, block, keys, true);
     }
@@ -109,8 +114,9 @@ void attention_forward(Stream& stream, Tensor out, Tensor lse, Tensor qkv) {
         for (int64_t n = 0; n < blocks; ++n) {
             const int64_t b = bh / s.heads, h = bh % s.heads, g = h / (s.heads / s.groups);
             const float* const base = qkv.f32() + b * s.seq * s.row();
-            forward_block(s, out.f32() + (b * s.seq * s.heads + h) * s.size, lse.f32() + bh * s.seq, base + h * s.size,
-                          base + (s.heads + g) * s.size, base + (s.heads + s.groups + g) * s.size, n * block);
+            forward_block(s, out.f32() + (b * s.seq * s.heads + h) * s.size, lse.f32() + bh * s.seq,
+                          base + h * s.size, base + (s.heads + g) * s.size,
+                          base + (s.heads + s.groups + g) * s.size, n * block);
         }
 }
 
@@ -118,12 +124,12 @@ namespace {
 
 // Pointers to one head's first row in each tensor of the backward pass.
 struct HeadGradient {
-    const float *q, *k, *v;     // s.row() apart
-    const float *out, *dout;    // heads·size apart
-    const float* lse;           // (T)
-    float* delta;               // (T)
-    float* dq;                  // s.row() apart
-    float *dk, *dv;             // scratch (T, padded), summed over the heads of a group
+    const float *q, *k, *v;   // s.row() apart
+    const float *out, *dout;  // heads·size apart
+    const float* lse;         // (T)
+    float* delta;             // (T)
+    float* dq;                // s.row() apart
+    float *dk, *dv;           // scratch (T, padded), summed over the heads of a group
 };
 
 struct BackwardScratch {
@@ -132,10 +138,11 @@ struct BackwardScratch {
     float *p, *ds;                                 // (key, query)
 };
 
+// to (block, padded) = rows (count, size), `stride` apart, multiplied; 0 beyond
 void pack_rows(float* to, const float* rows, int64_t stride, int64_t count, const Shape& s, float factor) {
-    for (int64_t i = 0; i < block; ++i)
-        for (int64_t d = 0; d < s.padded(); ++d)
-            to[i * s.padded() + d] = i < count && d < s.size ? rows[i * stride + d] * factor : 0.0f;
+    std::memset(to, 0, block * s.padded() * sizeof(float));
+    for (int64_t i = 0; i < count; ++i)
+        for (int64_t d = 0; d < s.size; ++d) to[i * s.padded() + d] = rows[i * stride + d] * factor;
 }
 
 // p holds scores, ds holds dP; they become P and dS.
@@ -151,7 +158,8 @@ void softmax_gradient(float* p, float* ds, int64_t keys, const float* lse, const
 }
 
 void backward_block(const Shape& s, const HeadGradient& h, const BackwardScratch& w, int64_t first) {
-    const int64_t count = min(block, s.seq - first), row = s.row(), out_row = s.heads * s.size, padded = s.padded();
+    const int64_t count = min(block, s.seq - first), row = s.row(), out_row = s.heads * s.size,
+                  padded = s.padded();
     // Queries that are not there: lse = +inf gives them probability 0.
     float lse[block], delta[block];
     for (int64_t i = 0; i < block; ++i) {
@@ -175,11 +183,13 @@ void backward_block(const Shape& s, const HeadGradient& h, const BackwardScratch
         const int64_t keys = min(block, s.seq - key);
         const float* const k = h.k + key * row;
         small_gemm(w.p, block, {k, row, 1}, w.q_columns, block, keys, block, s.size, false);
-        if (key == first) mask(w.p, keys, minus_infinity);
+        if (key == first) mask_future(w.p, keys);
         small_gemm(w.ds, block, {h.v + key * row, row, 1}, w.dout_columns, block, keys, block, s.size, false);
         softmax_gradient(w.p, w.ds, keys, lse, delta);
-        small_gemm(h.dv + key * padded, padded, {w.p, block, 1}, w.dout_rows, padded, keys, padded, block, true);
-        small_gemm(h.dk + key * padded, padded, {w.ds, block, 1}, w.q_rows, padded, keys, padded, block, true);
+        small_gemm(h.dv + key * padded, padded, {w.p, block, 1}, w.dout_rows, padded, keys, padded, block,
+                   true);
+        small_gemm(h.dk + key * padded, padded, {w.ds, block, 1}, w.q_rows, padded, keys, padded, block,
+                   true);
         small_gemm(w.dq_columns, block, {k, 1, row}, w.ds, block, s.size, block, keys, key > 0);
     }
     for (int64_t i = 0; i < count; ++i)
@@ -189,32 +199,36 @@ void backward_block(const Shape& s, const HeadGradient& h, const BackwardScratch
 
 }  // namespace
 
-// Key heads are shared out to the threads; the query heads of one are taken in order, which fixes the order of its sums.
-void attention_backward(Stream& stream, Tensor dqkv, Tensor delta, Tensor dout, Tensor out, Tensor lse, Tensor qkv) {
+// Key heads are shared out to the threads; the query heads of one are taken in order, which fixes the order
+// of its sums.
+void attention_backward(Stream& stream, Tensor dqkv, Tensor delta, Tensor dout, Tensor out, Tensor lse,
+                        Tensor qkv) {
     const Shape s = shape_of(qkv, out);
     const int64_t padded = s.padded(), kv = s.seq * padded, per_group = s.heads / s.groups;
 #pragma omp parallel for schedule(dynamic) num_threads(stream.threads)
     for (int64_t bg = 0; bg < s.batch * s.groups; ++bg) {
         const int64_t b = bg / s.groups, g = bg % s.groups;
-        float* next = thread_scratch(2 * kv + 3 * s.size * block + 2 * block * padded + 2 * block * block);
-        const auto take = [&next](int64_t floats) {
-            float* const taken = next;
-            next += floats;
-            return taken;
-        };
-        float* const dk = take(kv);  // (T, padded)
-        float* const dv = take(kv);
-        const BackwardScratch w{take(s.size * block), take(s.size * block), take(s.size * block), take(block * padded),
-                                take(block * padded), take(block * block), take(block * block)};
+        const int64_t columns = s.size * block, rows = block * padded, square = block * block;
+        float* const dk = thread_scratch(2 * kv + 3 * columns + 2 * rows + 2 * square);
+        float* const dv = dk + kv;
+        float* const rest = dv + kv;
+        const BackwardScratch w{.q_columns = rest,
+                                .dout_columns = rest + columns,
+                                .dq_columns = rest + 2 * columns,
+                                .q_rows = rest + 3 * columns,
+                                .dout_rows = rest + 3 * columns + rows,
+                                .p = rest + 3 * columns + 2 * rows,
+                                .ds = rest + 3 * columns + 2 * rows + square};
         std::memset(dk, 0, 2 * kv * sizeof(float));
         const float* const in = qkv.f32() + b * s.seq * s.row();
         float* const gradient = dqkv.f32() + b * s.seq * s.row();
         const int64_t k_at = (s.heads + g) * s.size, v_at = k_at + s.groups * s.size;
         for (int64_t h = g * per_group; h < (g + 1) * per_group; ++h) {
             const int64_t out_at = (b * s.seq * s.heads + h) * s.size, row_at = (b * s.heads + h) * s.seq;
-            const HeadGradient head{in + h * s.size,    in + k_at,           in + v_at,
-                                    out.f32() + out_at, dout.f32() + out_at, lse.f32() + row_at,
-                                    delta.f32() + row_at, gradient + h * s.size, dk, dv};
+            const HeadGradient head{.q = in + h * s.size, .k = in + k_at, .v = in + v_at,
+                                    .out = out.f32() + out_at, .dout = dout.f32() + out_at,
+                                    .lse = lse.f32() + row_at, .delta = delta.f32() + row_at,
+                                    .dq = gradient + h * s.size, .dk = dk, .dv = dv};
             for (int64_t first = 0; first < s.seq; first += block) backward_block(s, head, w, first);
         }
         for (int64_t t = 0; t < s.seq; ++t) {

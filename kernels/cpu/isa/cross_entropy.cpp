@@ -1,4 +1,5 @@
-// loss_i = log Σ_v e^(z_iv) - z_i,label; d(logits) = scale·(softmax - onehot). Rows with a label below 0 are ignored.
+// loss_i = log Σ_v e^(z_iv) - z_i,label; d(logits) = scale·(softmax - onehot). Rows with a label below 0 are
+// ignored.
 #include "kernels/cpu/isa/model_ops.h"
 #include "kernels/cpu/isa/simd.h"
 

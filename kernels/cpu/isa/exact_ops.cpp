@@ -76,32 +76,6 @@ Vector fma(Vector a, Vector b, Vector c) {
 }
 #endif
 
-// Values of 0 to 16 bits, packed low bits first; reads no byte that holds no bit of a value asked for.
-class BitReader {
-  public:
-    BitReader(const uint8_t* bytes, int64_t first, int bits)
-        : next_(bytes + first * bits / 8), bits_(bits), mask_((uint32_t{1} << bits) - 1) {
-        const int skip = static_cast<int>(first * bits % 8);
-        if (skip == 0) return;
-        held_ = static_cast<uint32_t>(*next_++) >> skip;
-        count_ = 8 - skip;
-    }
-    uint32_t next() {
-        for (; count_ < bits_; count_ += 8) held_ |= static_cast<uint32_t>(*next_++) << count_;
-        const uint32_t value = held_ & mask_;
-        held_ >>= bits_;
-        count_ -= bits_;
-        return value;
-    }
-
-  private:
-    const uint8_t* next_;
-    int bits_;
-    uint32_t mask_;
-    uint32_t held_ = 0;
-    int count_ = 0;
-};
-
 int32_t signed_code(uint32_t packed) {
     const int32_t magnitude = static_cast<int32_t>(packed | 1);  // q << 1 | sign -> 2q + 1
     return packed & 1 ? -magnitude : magnitude;
@@ -113,13 +87,11 @@ template <class Visit>
 void visit_chunk(const SparseIn& peer, int64_t chunk, Visit visit) {
     const int scale = peer.scales[chunk];
     if (scale == 0) return;
-    const CodeFormat& format = peer.format;
-    BitReader codes(peer.codes, chunk * format.k, format.code_bits);
-    BitReader indices(peer.indices, chunk * format.k, format.index_bits);
+    const CodeFormat format = peer.format;
     const int32_t mantissa = 8 + (scale & 7);
-    for (int32_t i = 0; i < format.k; ++i) {
-        const int32_t index = static_cast<int32_t>(indices.next());
-        visit(index, signed_code(codes.next()) * mantissa, scale >> 3);
+    for (int64_t i = chunk * format.k; i < (chunk + 1) * format.k; ++i) {
+        const auto index = static_cast<int32_t>(packed_field(peer.indices, i, format.index_bits));
+        visit(index, signed_code(packed_field(peer.codes, i, format.code_bits)) * mantissa, scale >> 3);
     }
 }
 
@@ -262,13 +234,6 @@ float sign(float x) {
     return static_cast<float>(x > 0) - static_cast<float>(x < 0);
 }
 
-// The weights of the chunk are strided, which hardware does not foresee; they arrive while the chunk is
-// transformed.
-void prefetch_chunk(const float* first, const ChunkGrid& grid) {
-    for (int i = 0; i < grid.edge_rows; ++i)
-        for (int j = 0; j < grid.edge_cols; j += 16) __builtin_prefetch(first + i * grid.cols + j);
-}
-
 double sparse_square_sum(Stream& stream, SparseIn peer, ChunkGrid grid) {
     const int64_t chunks = grid.chunks();
     int64_t total[32] = {};  // Σ (c·(8 + m))² of each exponent x
@@ -301,7 +266,6 @@ void merge_apply(Stream& stream, Tensor theta, ChunkGrid grid, std::span<const S
 #pragma omp for schedule(static)
         for (int64_t chunk = 0; chunk < chunks; ++chunk) {
             float* const first = weights + chunk_origin(grid, chunk);
-            prefetch_chunk(first, grid);
             for (int64_t p = 0; p < count; ++p)
                 if (inverse_norm[p] != 0) sums.add(peer[p], chunk, inverse_norm[p]);
             inverse.run(means, sums.take(means));
@@ -325,7 +289,6 @@ void apply_candidate(Stream& stream, Tensor out, Tensor theta, ChunkGrid grid, S
 #pragma omp for schedule(static)
         for (int64_t chunk = 0; chunk < chunks; ++chunk) {
             const int64_t origin = chunk_origin(grid, chunk);
-            prefetch_chunk(weights + origin, grid);
             inverse.run(values, single_peer(values, peer, chunk));
             for (int i = 0; i < grid.edge_rows; ++i) {
                 const float* const x = inverse.row(i);
@@ -364,7 +327,6 @@ double screen(Stream& stream, Tensor grad, ChunkGrid grid, SparseIn peer) {
         for (int64_t run = 0; run < runs; ++run)
             for (int64_t chunk = chunks * run / runs; chunk < chunks * (run + 1) / runs; ++chunk) {
                 const float* const first = grad.f32() + chunk_origin(grid, chunk);
-                prefetch_chunk(first, grid);
                 inverse.run(values, single_peer(values, peer, chunk));
                 add_screen(sums[run], first, inverse, grid);
             }

@@ -1,5 +1,5 @@
-// A small matrix product that stays in the caches, from tiles that stay in registers: the core of attention and of our
-// own matmul.
+// A small matrix product that stays in the caches, from tiles that stay in registers: the core of attention
+// and of our own matmul.
 #pragma once
 
 #include "kernels/cpu/isa/simd.h"
@@ -45,25 +45,30 @@ inline void tile(float* c, int64_t ldc, Left left, const float* b, int64_t ldb, 
         }
 }
 
-template <int vectors>
-inline void tile_column(float* c, int64_t ldc, Left left, const float* b, int64_t ldb, int64_t m, int64_t k, bool accumulate) {
-    int64_t i = 0;
-    for (; i + tile_rows <= m; i += tile_rows)
-        tile<tile_rows, vectors>(c + i * ldc, ldc, {left.a + i * left.row, left.row, left.col}, b, ldb, k, accumulate);
-    const Left rest{left.a + i * left.row, left.row, left.col};
-    float* const last = c + i * ldc;
-    switch (m - i) {
-        case 1: return tile<1, vectors>(last, ldc, rest, b, ldb, k, accumulate);
-        case 2: return tile<2, vectors>(last, ldc, rest, b, ldb, k, accumulate);
-        case 3: return tile<3, vectors>(last, ldc, rest, b, ldb, k, accumulate);
-        case 4: return tile<4, vectors>(last, ldc, rest, b, ldb, k, accumulate);
-        case 5: return tile<5, vectors>(last, ldc, rest, b, ldb, k, accumulate);
-        default: return;
+// The rows that no full tile covers, fewer than `rows`.
+template <int rows, int vectors>
+inline void last_rows(int64_t m, float* c, int64_t ldc, Left left, const float* b, int64_t ldb, int64_t k,
+                      bool accumulate) {
+    if constexpr (rows > 1) {
+        if (m == rows - 1) return tile<rows - 1, vectors>(c, ldc, left, b, ldb, k, accumulate);
+        last_rows<rows - 1, vectors>(m, c, ldc, left, b, ldb, k, accumulate);
     }
 }
 
-// c (m, n) = a (m, k) · b (k, n) + (accumulate ? c : 0), n a multiple of `lanes`, rows of b and c ldb and ldc apart.
-inline void small_gemm(float* c, int64_t ldc, Left left, const float* b, int64_t ldb, int64_t m, int64_t n, int64_t k, bool accumulate) {
+template <int vectors>
+inline void tile_column(float* c, int64_t ldc, Left left, const float* b, int64_t ldb, int64_t m, int64_t k,
+                        bool accumulate) {
+    for (; m >= tile_rows; m -= tile_rows) {
+        tile<tile_rows, vectors>(c, ldc, left, b, ldb, k, accumulate);
+        c += tile_rows * ldc;
+        left.a += tile_rows * left.row;
+    }
+    last_rows<tile_rows, vectors>(m, c, ldc, left, b, ldb, k, accumulate);
+}
+
+// c (m, n) = a (m, k) · b (k, n) + (accumulate ? c : 0), n a multiple of `lanes`; rows of b are ldb apart, of c ldc.
+inline void small_gemm(float* c, int64_t ldc, Left left, const float* b, int64_t ldb, int64_t m, int64_t n,
+                       int64_t k, bool accumulate) {
     int64_t j = 0;
     for (; j + tile_cols <= n; j += tile_cols)
         tile_column<tile_vectors>(c + j, ldc, left, b + j, ldb, m, k, accumulate);

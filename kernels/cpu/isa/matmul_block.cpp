@@ -1,4 +1,5 @@
-// Our own matrix product, for builds without oneDNN: both factors are packed into panels, the panels multiplied tile by tile.
+// Our own matrix product, for builds without oneDNN: both factors are packed into panels, the panels
+// multiplied tile by tile.
 #include "kernels/cpu/isa/gemm_tile.h"
 #include "kernels/cpu/isa/model_ops.h"
 #include "kernels/cpu/matmul.h"
@@ -10,28 +11,29 @@ namespace {
 
 constexpr int64_t depth = 256;  // products of this length are added to c at a time
 
-// panel (k, width) = columns col … col + width of b, 0 beyond its last one
-void pack_right(float* panel, const Product& p, int64_t first, int64_t k, int64_t col) {
-    const int64_t width = p.n - col < tile_cols ? p.n - col : tile_cols;
-    const float* const from = p.b + first * p.b_row + col * p.b_col;
-    for (int64_t i = 0; i < k; ++i) {
-        for (int64_t j = 0; j < width; ++j) panel[i * tile_cols + j] = from[i * p.b_row + j * p.b_col];
-        for (int64_t j = width; j < tile_cols; ++j) panel[i * tile_cols + j] = 0.0f;
-    }
-}
-
-// panel (k, tile_rows) = rows row … row + tile_rows of a, transposed, 0 beyond its last one
-void pack_left(float* panel, const Product& p, int64_t first, int64_t k, int64_t row) {
-    const int64_t height = p.m - row < tile_rows ? p.m - row : tile_rows;
-    const float* const from = p.a + first * p.a_col + row * p.a_row;
-    for (int64_t i = 0; i < k; ++i) {
-        for (int64_t r = 0; r < height; ++r) panel[i * tile_rows + r] = from[i * p.a_col + r * p.a_row];
-        for (int64_t r = height; r < tile_rows; ++r) panel[i * tile_rows + r] = 0.0f;
+// panel (k, tile): panel[i·tile + j] = from[i·deep + j·wide] for j < width, 0 for the rest. One of the
+// strides is 1.
+template <int64_t tile>
+inline void pack(float* panel, const float* from, int64_t deep, int64_t wide, int64_t k, int64_t width) {
+    constexpr int64_t line = 16;  // floats that are read together where the source runs along k
+    if (width > tile) width = tile;
+    for (int64_t begin = 0; begin < k; begin += line) {
+        const int64_t end = begin + line < k ? begin + line : k;
+        if (wide == 1) {
+            for (int64_t i = begin; i < end; ++i)
+                for (int64_t j = 0; j < width; ++j) panel[i * tile + j] = from[i * deep + j];
+        } else {
+            for (int64_t j = 0; j < width; ++j)
+                for (int64_t i = begin; i < end; ++i) panel[i * tile + j] = from[i * deep + j * wide];
+        }
+        for (int64_t i = begin; i < end; ++i)
+            for (int64_t j = width; j < tile; ++j) panel[i * tile + j] = 0.0f;
     }
 }
 
 // One tile at (row, col) of c, through a buffer where it hangs over the edge.
-void write_tile(const Product& p, int64_t row, int64_t col, const float* left, const float* right, int64_t k, bool accumulate) {
+void write_tile(const Product& p, int64_t row, int64_t col, const float* left, const float* right, int64_t k,
+                bool accumulate) {
     float* const c = p.c + row * p.ldc + col;
     const int64_t height = p.m - row, width = p.n - col;
     if (height >= tile_rows && width >= tile_cols)
@@ -50,9 +52,11 @@ void block_kernel(const Product& p) {
     for (int64_t first = 0; first == 0 || first < p.k; first += depth) {
         const int64_t k = p.k - first < depth ? p.k - first : depth;
         const bool accumulate = p.accumulate || first > 0;
-        for (int64_t i = 0; i < panels; ++i) pack_left(left + i * depth * tile_rows, p, first, k, i * tile_rows);
+        for (int64_t i = 0; i < panels; ++i)
+            pack<tile_rows>(left + i * depth * tile_rows, p.a + i * tile_rows * p.a_row + first * p.a_col,
+                            p.a_col, p.a_row, k, p.m - i * tile_rows);
         for (int64_t col = 0; col < p.n; col += tile_cols) {
-            pack_right(right, p, first, k, col);
+            pack<tile_cols>(right, p.b + first * p.b_row + col * p.b_col, p.b_row, p.b_col, k, p.n - col);
             for (int64_t i = 0; i < panels; ++i)
                 write_tile(p, i * tile_rows, col, left + i * depth * tile_rows, right, k, accumulate);
         }
@@ -61,7 +65,8 @@ void block_kernel(const Product& p) {
 
 }  // namespace
 
-void matmul(Stream& stream, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b, bool accumulate) {
+void matmul(Stream& stream, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b,
+            bool accumulate) {
     matmul_in_blocks(stream, make_product(c, a, transpose_a, b, transpose_b, accumulate), block_kernel);
 }
 

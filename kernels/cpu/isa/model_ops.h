@@ -9,8 +9,10 @@ void embedding_forward(Stream&, Tensor out, Tensor table, Tensor ids);
 void embedding_backward(Stream&, Tensor dtable, Tensor dout, Tensor ids);
 
 void rmsnorm_forward(Stream&, Tensor y, Tensor rstd, Tensor x, Tensor weight, float eps);
-void add_rmsnorm_forward(Stream&, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight, float eps);
-void rmsnorm_backward(Stream&, Tensor dx, Tensor dweight, Tensor dy, Tensor dresidual, Tensor x, Tensor weight, Tensor rstd);
+void add_rmsnorm_forward(Stream&, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight,
+                         float eps);
+void rmsnorm_backward(Stream&, Tensor dx, Tensor dweight, Tensor dy, Tensor dresidual, Tensor x,
+                      Tensor weight, Tensor rstd);
 
 void rope_table(Stream&, Tensor table, float theta);
 void rope_forward(Stream&, Tensor x, Tensor table, Tensor positions, int64_t rotated);

@@ -16,23 +16,27 @@ float normalise_row(float* y, const float* x, const float* weight, int64_t chann
     return rstd;
 }
 
-void backward_row(float* dx, const float* dy, const float* dresidual, const float* x, const float* weight, float rstd, int64_t channels) {
+void backward_row(float* dx, const float* dy, const float* dresidual, const float* x, const float* weight,
+                  float rstd, int64_t channels) {
     float dot = 0;
 #pragma omp simd reduction(+ : dot)
     for (int64_t c = 0; c < channels; ++c) dot += weight[c] * dy[c] * x[c];
     const float pull = dot * rstd * rstd * rstd / static_cast<float>(channels);
     if (dresidual) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; ++c) dx[c] = dresidual[c] + (weight[c] * dy[c] * rstd - x[c] * pull);
+        for (int64_t c = 0; c < channels; ++c)
+            dx[c] = dresidual[c] + (weight[c] * dy[c] * rstd - x[c] * pull);
     } else {
 #pragma omp simd
         for (int64_t c = 0; c < channels; ++c) dx[c] = weight[c] * dy[c] * rstd - x[c] * pull;
     }
 }
 
-// dweight of `width` channels: sums of 64 rows first, so that the error does not grow with the number of rows.
+// dweight of `width` channels: sums of 64 rows first, so that the error does not grow with the number of
+// rows.
 constexpr int64_t strip = 64;
-void weight_strip(float* dweight, const float* dy, const float* x, const float* rstd, int64_t rows, int64_t channels, int64_t width) {
+void weight_strip(float* dweight, const float* dy, const float* x, const float* rstd, int64_t rows,
+                  int64_t channels, int64_t width) {
     for (int64_t begin = 0; begin < rows; begin += 64) {
         const int64_t end = begin + 64 < rows ? begin + 64 : rows;
         float sums[strip] = {};
@@ -55,10 +59,12 @@ void rmsnorm_forward(Stream& stream, Tensor y, Tensor rstd, Tensor x, Tensor wei
     const float* const in = x.f32();
     const float* const w = weight.f32();
 #pragma omp parallel for num_threads(stream.threads)
-    for (int64_t i = 0; i < rows; ++i) scale[i] = normalise_row(out + i * channels, in + i * channels, w, channels, eps);
+    for (int64_t i = 0; i < rows; ++i)
+        scale[i] = normalise_row(out + i * channels, in + i * channels, w, channels, eps);
 }
 
-void add_rmsnorm_forward(Stream& stream, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight, float eps) {
+void add_rmsnorm_forward(Stream& stream, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight,
+                         float eps) {
     const int64_t rows = a.rows(), channels = a.last();
     float* const total = sum.f32();
     float* const out = y.f32();
@@ -75,7 +81,8 @@ void add_rmsnorm_forward(Stream& stream, Tensor sum, Tensor y, Tensor rstd, Tens
     }
 }
 
-void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dweight, Tensor dy, Tensor dresidual, Tensor x, Tensor weight, Tensor rstd) {
+void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dweight, Tensor dy, Tensor dresidual, Tensor x,
+                      Tensor weight, Tensor rstd) {
     const int64_t rows = x.rows(), channels = x.last();
     float* const out = dx.f32();
     float* const dw = dweight.f32();
@@ -89,11 +96,13 @@ void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dweight, Tensor dy, Tens
         // The weight first: dx may be written over dy.
 #pragma omp for
         for (int64_t c = 0; c < channels; c += strip)
-            weight_strip(dw + c, gradient + c, in + c, scale, rows, channels, c + strip < channels ? strip : channels - c);
+            weight_strip(dw + c, gradient + c, in + c, scale, rows, channels,
+                         c + strip < channels ? strip : channels - c);
 #pragma omp for
         for (int64_t i = 0; i < rows; ++i)
-            backward_row(out + i * channels, gradient + i * channels, residual ? residual + i * channels : nullptr,
-                         in + i * channels, w, scale[i], channels);
+            backward_row(out + i * channels, gradient + i * channels,
+                         residual ? residual + i * channels : nullptr, in + i * channels, w, scale[i],
+                         channels);
     }
 }
 

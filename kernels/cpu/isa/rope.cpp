@@ -1,4 +1,5 @@
-// Rotary embedding: (x_j, x_{j+D/2}) is turned by the angle position·theta^(-2j/D) (Su et al. 2021, half-split pairing).
+// Rotary embedding: (x_j, x_{j+D/2}) is turned by the angle position·theta^(-2j/D) (Su et al. 2021,
+// half-split pairing).
 #include "kernels/cpu/isa/model_ops.h"
 
 #include <cmath>
@@ -39,8 +40,9 @@ void rope_table(Stream& stream, Tensor table, float theta) {
 #pragma omp parallel for num_threads(stream.threads)
     for (int64_t p = 0; p < positions; ++p)
         for (int64_t j = 0; j < half; ++j) {
-            const double angle = static_cast<double>(p) *
-                                 std::pow(static_cast<double>(theta), -static_cast<double>(j) / static_cast<double>(half));
+            const double angle =
+                static_cast<double>(p) *
+                std::pow(static_cast<double>(theta), -static_cast<double>(j) / static_cast<double>(half));
             out[(p * half + j) * 2] = static_cast<float>(std::cos(angle));
             out[(p * half + j) * 2 + 1] = static_cast<float>(std::sin(angle));
         }

@@ -17,13 +17,22 @@ typedef float FloatVector __attribute__((vector_size(lanes * 4)));
 typedef int32_t IntVector __attribute__((vector_size(lanes * 4)));
 typedef float UnalignedVector __attribute__((vector_size(lanes * 4), aligned(4), may_alias));
 
-inline FloatVector load(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
-inline void store(float* p, FloatVector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
-inline FloatVector broadcast(float x) { return x - FloatVector{}; }
-inline FloatVector larger(FloatVector a, FloatVector b) { return a > b ? a : b; }
+inline FloatVector load(const float* p) {
+    return *reinterpret_cast<const UnalignedVector*>(p);
+}
+inline void store(float* p, FloatVector v) {
+    *reinterpret_cast<UnalignedVector*>(p) = v;
+}
+inline FloatVector broadcast(float x) {
+    return x - FloatVector{};
+}
+inline FloatVector larger(FloatVector a, FloatVector b) {
+    return a > b ? a : b;
+}
 
-// e^x within 1.2 units in the last place, for floats and vectors of them: 2^n · p(r), x = n·ln 2 + r, |r| <= ln 2 / 2,
-// p the Taylor polynomial of degree 7 with its last coefficients fitted. 0 below -87.33, e^88.37 above 88.37, NaN stays.
+// e^x within 1.2 units in the last place, for floats and vectors of them: 2^n · p(r), x = n·ln 2 + r, |r| <=
+// ln 2 / 2, p the Taylor polynomial of degree 7 with its last coefficients fitted. 0 below -87.33, e^88.37
+// above 88.37, NaN stays.
 template <class Float, class Int>
 inline Float exp_of(Float x) {
     constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
@@ -44,7 +53,11 @@ inline Float exp_of(Float x) {
     const Float result = p * __builtin_bit_cast(Float, exponent);
     return x < zero + lowest ? zero : result;
 }
-inline float fast_exp(float x) { return exp_of<float, int32_t>(x); }
-inline FloatVector fast_exp(FloatVector x) { return exp_of<FloatVector, IntVector>(x); }
+inline float fast_exp(float x) {
+    return exp_of<float, int32_t>(x);
+}
+inline FloatVector fast_exp(FloatVector x) {
+    return exp_of<FloatVector, IntVector>(x);
+}
 
 }  // namespace templar::TEMPLAR_ISA

@@ -1,0 +1,30 @@
+// Every decision leaves a line: a process appends structured events to its events.jsonl, one JSON object per line.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <filesystem>
+#include <string_view>
+
+namespace templar {
+
+// Appends lines to a file; each line is written with one call, so that a line is whole or absent after a crash of the process.
+// The log is an aid: when the disk is full events are dropped and counted, the run goes on.
+class EventLog {
+  public:
+    // An empty path: events go nowhere.
+    explicit EventLog(const std::filesystem::path& path = {});
+    ~EventLog();
+    EventLog(const EventLog&) = delete;
+    EventLog& operator=(const EventLog&) = delete;
+
+    // Adds "t" (milliseconds, given by the caller's clock) and "event" to `fields` (an object) and appends the line.
+    void write(int64_t time_ms, std::string_view event, nlohmann::json fields);
+    int64_t dropped() const { return dropped_; }
+
+  private:
+    int fd_ = -1;
+    int64_t dropped_ = 0;
+};
+
+}  // namespace templar

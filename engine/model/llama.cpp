@@ -1,0 +1,398 @@
+// Letters in the shape comments: B sequences, T tokens each, N = B·T, C hidden size, V vocabulary, F
+// intermediate size, H query heads, G key/value heads, D head size, S = H + 2G.
+#include "engine/model/llama.h"
+
+#include "base/error.h"
+#include "engine/model/memory.h"
+
+#include <algorithm>
+
+namespace templar {
+
+namespace {
+
+// Rows of logits that exist at a time. Each chunk reads the head's weights twice and updates their gradient,
+// so fewer rows than about the hidden size would be bound by memory; more only take more of it.
+constexpr int64_t logits_chunk_rows = 1024;
+
+// The same values as a matrix with `cols` columns.
+Tensor matrix(const Tensor& t, int64_t cols) {
+    return Tensor(t.f32(), {t.numel() / cols, cols});
+}
+
+// Rows [first, first + count) of a matrix or vector.
+Tensor slice(const Tensor& t, int64_t first, int64_t count) {
+    Tensor part = t;
+    const int64_t stride = t.numel() / t.shape[0];
+    part.data = t.dtype == DType::f32 ? static_cast<void*>(t.f32() + first * stride)
+                                      : static_cast<void*>(t.i32() + first * stride);
+    part.shape[0] = count;
+    return part;
+}
+
+// A norm's input, which is the residual stream there, and its results.
+struct Norm {
+    Tensor x;     // (N, C)
+    Tensor y;     // (N, C)
+    Tensor rstd;  // (N)
+};
+
+}  // namespace
+
+// One layer's parameters, or their gradients.
+struct Llama::Layer {
+    Tensor qkv;                    // (S·D, C)
+    Tensor o;                      // (C, H·D)
+    Tensor gate_up;                // (2F, C)
+    Tensor down;                   // (C, F)
+    Tensor input_norm, post_norm;  // (C)
+};
+
+// Views of a flat arena of parameters, or of gradients, in the order of llama_parameters().
+struct Llama::Weights {
+    Tensor embedding;   // (V, C)
+    Tensor final_norm;  // (C)
+    Tensor head;        // (V, C); the embedding itself when tied
+
+    Weights(const LlamaConfig& config, const float* arena) : config_(config) {
+        const int64_t C = config.hidden_size, V = config.vocab_size;
+        layers_ = arena + V * C;
+        const float* end = layers_ + config.layers * layer_size();
+        embedding = Tensor(arena, {V, C});
+        final_norm = Tensor(end, {C});
+        head = config.tie_word_embeddings ? embedding : Tensor(end + C, {V, C});
+    }
+
+    Layer layer(int64_t l) const {
+        const int64_t C = config_.hidden_size, F = config_.intermediate_size, D = config_.head_dim;
+        const int64_t H = config_.heads, S = H + 2 * config_.kv_heads;
+        const float* position = layers_ + l * layer_size();
+        auto take = [&position](int64_t rows, int64_t cols) {
+            const Tensor view(position, {rows, cols});
+            position += rows * cols;
+            return view;
+        };
+        Layer layer;
+        layer.qkv = take(S * D, C);
+        layer.o = take(C, H * D);
+        layer.gate_up = take(2 * F, C);
+        layer.down = take(C, F);
+        layer.input_norm = Tensor(position, {C});
+        layer.post_norm = Tensor(position + C, {C});
+        return layer;
+    }
+
+  private:
+    int64_t layer_size() const {
+        const int64_t attention = (2 * config_.heads + 2 * config_.kv_heads) * config_.head_dim;
+        return config_.hidden_size * (attention + 3 * config_.intermediate_size + 2);
+    }
+
+    const LlamaConfig& config_;
+    const float* layers_;
+};
+
+// What one layer's forward leaves for its backward.
+struct Llama::LayerActivations {
+    Norm in;         // before attention
+    Tensor qkv;      // (B, T, S, D), queries and keys rotated
+    Tensor attn;     // (B, T, H, D)
+    Tensor lse;      // (B, H, T)
+    Norm mid;        // before the MLP
+    Tensor gate_up;  // (N, 2F); the backward turns it into its gradient
+    Tensor act;      // (N, F)
+};
+
+// All activations, carved from an arena for the largest batch. For inference all layers share one set of
+// buffers: each step only reads what the step before it wrote.
+struct Llama::Activations {
+    std::vector<LayerActivations> layers;
+    Norm final;
+    Tensor rope;    // (T, D/2, 2)
+    Tensor branch;  // (N, C): what is about to be added to the residual stream; on the way back the gradient
+                    // of a norm's output
+    Tensor logits;  // (chunk, V)
+    // Gradients that no layer keeps.
+    Tensor dresidual;  // (N, C)
+    Tensor dact;       // (N, F)
+    Tensor dattn;      // (B, T, H, D)
+    Tensor dqkv;       // (B, T, S, D)
+    Tensor delta;      // (B, H, T)
+
+    Activations(Arena& arena, const LlamaConfig& config, int64_t B, int64_t T, Pass pass) : batch_(B) {
+        const int64_t N = B * T, C = config.hidden_size, F = config.intermediate_size, D = config.head_dim;
+        const int64_t H = config.heads, S = H + 2 * config.kv_heads;
+        auto norm = [&](const std::string& name) {
+            return Norm{arena.f32("residual." + name, {N, C}), arena.f32(name, {N, C}),
+                        arena.f32("rstd." + name, {N})};
+        };
+        auto layer = [&] {
+            LayerActivations a;
+            a.in = norm("input_layernorm");
+            a.qkv = arena.f32("qkv", {B, T, S, D});
+            a.attn = arena.f32("attn", {B, T, H, D});
+            a.lse = arena.f32("lse", {B, H, T});
+            a.mid = norm("post_attention_layernorm");
+            a.gate_up = arena.f32("gate_up", {N, 2 * F});
+            a.act = arena.f32("act", {N, F});
+            return a;
+        };
+        rope = arena.f32("rope", {T, D / 2, 2});
+        branch = arena.f32("branch", {N, C});
+        logits = arena.f32("logits", {std::min(N, logits_chunk_rows), config.vocab_size});
+        if (pass == Pass::inference) {
+            layers.assign(static_cast<size_t>(config.layers), layer());
+            final = layers[0].in;
+            return;
+        }
+        for (int64_t l = 0; l < config.layers; ++l) layers.push_back(layer());
+        final = norm("final_norm");
+        dresidual = arena.f32("d.residual", {N, C});
+        dact = arena.f32("d.act", {N, F});
+        dattn = arena.f32("d.attn", {B, T, H, D});
+        dqkv = arena.f32("d.qkv", {B, T, S, D});
+        delta = arena.f32("delta", {B, H, T});
+    }
+
+    // The first `rows` sequences of a tensor whose first extent is B or N.
+    Tensor first(const Tensor& t, int64_t rows) const { return slice(t, 0, t.shape[0] / batch_ * rows); }
+    Norm first(const Norm& norm, int64_t rows) const {
+        return {first(norm.x, rows), first(norm.y, rows), first(norm.rstd, rows)};
+    }
+    LayerActivations layer(int64_t l, int64_t rows) const {
+        const LayerActivations& a = layers[static_cast<size_t>(l)];
+        return {first(a.in, rows),  first(a.qkv, rows),     first(a.attn, rows), first(a.lse, rows),
+                first(a.mid, rows), first(a.gate_up, rows), first(a.act, rows)};
+    }
+
+  private:
+    int64_t batch_;
+};
+
+MemoryPlan Llama::dry_run(const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass) {
+    constexpr int64_t largest = int64_t{1} << 20;
+    MemoryPlan plan;
+    plan.parameter_count = templar::parameter_count(config);
+    plan.pass = pass;
+    if (batch < 1 || batch > largest || seq < 1 || seq > largest)
+        fail(ExitCode::input, "batch of {} sequences of {} tokens: expected 1 to {} of each", batch, seq,
+             largest);
+    // A bound in floating point before anything is multiplied in integers.
+    const double width = 4.0 * static_cast<double>(config.hidden_size) +
+                         3.0 * static_cast<double>(config.intermediate_size) +
+                         2.0 * static_cast<double>((config.heads + 2 * config.kv_heads) * config.head_dim);
+    const double bytes =
+        4.0 * static_cast<double>(config.layers + 1) * width * static_cast<double>(batch * seq);
+    if (bytes > 1e18)
+        fail(ExitCode::storage,
+             "a batch of {} sequences of {} tokens needs about {:.0e} bytes; use a smaller batch or model",
+             batch, seq, bytes);
+    Arena arena;
+    const Activations measured(arena, config, batch, seq, pass);
+    plan.activations = arena.entries();
+    plan.activation_bytes = arena.bytes();
+    return plan;
+}
+
+Llama::Llama(const Ops& ops, Stream stream, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass)
+    : ops_(ops),
+      stream_(stream),
+      config_(config),
+      batch_(batch),
+      seq_(seq),
+      pass_(pass),
+      plan_(dry_run(config, batch, seq, pass)) {
+    require_memory(plan_.activation_bytes, batch,
+                   [&](int64_t smaller) { return dry_run(config, smaller, seq, pass).activation_bytes; });
+    Activations(arena_, config_, batch, seq, pass);
+    arena_.commit();
+    activations_ = std::make_unique<Activations>(arena_, config_, batch, seq, pass);
+    ops_.rope_table(stream_, activations_->rope, config_.rope_theta);
+}
+
+Llama::~Llama() = default;
+
+// y (N, out) = x (N, in) · weightᵀ, weight (out, in)
+void Llama::linear(Tensor y, Tensor x, Tensor weight) {
+    ops_.matmul(stream_, y, x, false, weight, true, false);
+}
+
+// dweight += dyᵀ · x; dx = dy · weight
+void Llama::linear_backward(Tensor dx, Tensor dweight, Tensor dy, Tensor x, Tensor weight) {
+    ops_.matmul(stream_, dweight, dy, true, x, false, true);
+    ops_.matmul(stream_, dx, dy, false, weight, false, false);
+}
+
+// Everything up to the last norm's output.
+void Llama::forward(const Weights& weights, Tensor tokens, int64_t rows) {
+    const Activations& all = *activations_;
+    const int64_t heads = config_.heads, rotated = config_.heads + config_.kv_heads;
+    const int64_t S = rotated + config_.kv_heads, D = config_.head_dim;
+    const float eps = config_.rms_norm_eps;
+    const Tensor branch = all.first(all.branch, rows);
+
+    const Norm start = all.first(all.layers[0].in, rows);
+    ops_.embedding_forward(stream_, start.x, weights.embedding, tokens);
+    show("embed", -1, start.x);
+    ops_.rmsnorm_forward(stream_, start.y, start.rstd, start.x, weights.layer(0).input_norm, eps);
+
+    for (int64_t l = 0; l < config_.layers; ++l) {
+        const Layer w = weights.layer(l);
+        const LayerActivations a = all.layer(l, rows);
+        const bool last = l + 1 == config_.layers;
+        const Norm next = last ? all.first(all.final, rows) : all.layer(l + 1, rows).in;
+
+        show("input_layernorm", l, a.in.y);
+        linear(matrix(a.qkv, S * D), a.in.y, w.qkv);
+        show("qkv", l, a.qkv);
+        ops_.rope_forward(stream_, a.qkv, all.rope, {}, rotated);
+        show("qkv_rope", l, a.qkv);
+        ops_.attention_forward(stream_, a.attn, a.lse, a.qkv);
+        show("attn", l, a.attn);
+        linear(branch, matrix(a.attn, heads * D), w.o);
+        ops_.add_rmsnorm_forward(stream_, a.mid.x, a.mid.y, a.mid.rstd, a.in.x, branch, w.post_norm, eps);
+        show("mid", l, a.mid.x);
+
+        show("post_attention_layernorm", l, a.mid.y);
+        linear(a.gate_up, a.mid.y, w.gate_up);
+        show("gate_up", l, a.gate_up);
+        ops_.swiglu_forward(stream_, a.act, a.gate_up);
+        show("act", l, a.act);
+        linear(branch, a.act, w.down);
+        ops_.add_rmsnorm_forward(stream_, next.x, next.y, next.rstd, a.mid.x, branch,
+                                 last ? weights.final_norm : weights.layer(l + 1).input_norm, eps);
+        show("out", l, next.x);
+    }
+    show("final_norm", -1, all.first(all.final, rows).y);
+}
+
+// Losses, the head's gradient, and dnormed, the gradient of the last norm's output: a chunk of rows at a
+// time, so that (N, V) never exists. The logits turn into their gradient in place.
+void Llama::head_forward_backward(const Weights& weights, const Weights& grads, Tensor labels, float scale,
+                                  Tensor token_losses, Tensor dnormed) {
+    const int64_t N = labels.numel(), chunk = activations_->logits.shape[0];
+    for (int64_t begin = 0; begin < N; begin += chunk) {
+        const int64_t count = std::min(chunk, N - begin);
+        const Tensor logits = slice(activations_->logits, 0, count);
+        const Tensor normed = slice(activations_->final.y, begin, count);
+        linear(logits, normed, weights.head);
+        ops_.cross_entropy_fused(stream_, slice(token_losses, begin, count), logits,
+                                 slice(labels, begin, count), scale);
+        show("d.logits", -1, logits);
+        linear_backward(slice(dnormed, begin, count), grads.head, logits, normed, weights.head);
+    }
+}
+
+// From the gradient of the last norm's output (in `branch`) to the embedding: the forward's steps in reverse.
+// `dresidual` is the gradient of the residual stream; each branch adds its share through its norm.
+void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens, int64_t rows) {
+    const Activations& all = *activations_;
+    const int64_t rotated = config_.heads + config_.kv_heads;
+    const int64_t HD = config_.heads * config_.head_dim, SD = (rotated + config_.kv_heads) * config_.head_dim;
+    const Tensor dnormed = all.first(all.branch, rows), dresidual = all.first(all.dresidual, rows);
+    const Tensor dact = all.first(all.dact, rows), dattn = all.first(all.dattn, rows);
+    const Tensor dqkv = all.first(all.dqkv, rows), delta = all.first(all.delta, rows);
+
+    const Norm final = all.first(all.final, rows);
+    show("d.final_norm", -1, dnormed);
+    ops_.rmsnorm_backward(stream_, dresidual, grads.final_norm, dnormed, {}, final.x, weights.final_norm,
+                          final.rstd);
+
+    for (int64_t l = config_.layers - 1; l >= 0; --l) {
+        const Layer w = weights.layer(l), g = grads.layer(l);
+        const LayerActivations a = all.layer(l, rows);
+
+        show("d.out", l, dresidual);
+        linear_backward(dact, g.down, dresidual, a.act, w.down);
+        show("d.act", l, dact);
+        ops_.swiglu_backward(stream_, a.gate_up, dact, a.gate_up);
+        linear_backward(dnormed, g.gate_up, a.gate_up, a.mid.y, w.gate_up);
+        ops_.rmsnorm_backward(stream_, dresidual, g.post_norm, dnormed, dresidual, a.mid.x, w.post_norm,
+                              a.mid.rstd);
+
+        show("d.mid", l, dresidual);
+        linear_backward(matrix(dattn, HD), g.o, dresidual, matrix(a.attn, HD), w.o);
+        show("d.attn", l, dattn);
+        ops_.attention_backward(stream_, dqkv, delta, dattn, a.attn, a.lse, a.qkv);
+        show("d.qkv_rope", l, dqkv);
+        ops_.rope_backward(stream_, dqkv, all.rope, {}, rotated);
+        linear_backward(dnormed, g.qkv, matrix(dqkv, SD), a.in.y, w.qkv);
+        ops_.rmsnorm_backward(stream_, dresidual, g.input_norm, dnormed, dresidual, a.in.x, w.input_norm,
+                              a.in.rstd);
+    }
+    show("d.embed", -1, dresidual);
+    ops_.embedding_backward(stream_, grads.embedding, dresidual, tokens);
+}
+
+void Llama::forward_backward(std::span<const float> params, std::span<float> grads,
+                             std::span<const int32_t> tokens, std::span<const int32_t> labels, float scale,
+                             std::span<float> token_losses) {
+    const int64_t rows = checked_rows(params, tokens), N = rows * seq_;
+    check_labels(labels, tokens, token_losses);
+    if (pass_ != Pass::training)
+        fail(ExitCode::internal, "forward_backward: this model was planned for inference only");
+    if (grads.size() != params.size())
+        fail(ExitCode::internal, "forward_backward: {} gradients, expected {}", grads.size(), params.size());
+    const Weights weights(config_, params.data()), gradients(config_, grads.data());
+    const Tensor ids(tokens.data(), {N});
+    forward(weights, ids, rows);
+    head_forward_backward(weights, gradients, Tensor(labels.data(), {N}), scale,
+                          Tensor(token_losses.data(), {N}), activations_->branch);
+    backward(weights, gradients, ids, rows);
+}
+
+void Llama::losses(std::span<const float> params, std::span<const int32_t> tokens,
+                   std::span<const int32_t> labels, std::span<float> token_losses) {
+    const int64_t rows = checked_rows(params, tokens), N = rows * seq_;
+    check_labels(labels, tokens, token_losses);
+    const Weights weights(config_, params.data());
+    forward(weights, Tensor(tokens.data(), {N}), rows);
+    const int64_t chunk = activations_->logits.shape[0];
+    for (int64_t begin = 0; begin < N; begin += chunk) {
+        const int64_t count = std::min(chunk, N - begin);
+        const Tensor logits = slice(activations_->logits, 0, count);
+        linear(logits, slice(activations_->final.y, begin, count), weights.head);
+        ops_.cross_entropy_forward(stream_, Tensor(token_losses.data() + begin, {count}), logits,
+                                   Tensor(labels.data() + begin, {count}));
+    }
+}
+
+void Llama::logits(std::span<const float> params, std::span<const int32_t> tokens, std::span<float> out) {
+    const int64_t rows = checked_rows(params, tokens), N = rows * seq_;
+    if (static_cast<int64_t>(out.size()) != N * config_.vocab_size)
+        fail(ExitCode::internal, "logits: room for {} values, expected {}", out.size(),
+             N * config_.vocab_size);
+    const Weights weights(config_, params.data());
+    forward(weights, Tensor(tokens.data(), {N}), rows);
+    linear(Tensor(out.data(), {N, config_.vocab_size}), slice(activations_->final.y, 0, N), weights.head);
+}
+
+int64_t Llama::checked_rows(std::span<const float> params, std::span<const int32_t> tokens) const {
+    if (static_cast<int64_t>(params.size()) != plan_.parameter_count)
+        fail(ExitCode::input, "the model has {} parameters, expected {} for its shape", params.size(),
+             plan_.parameter_count);
+    const int64_t count = static_cast<int64_t>(tokens.size()), rows = count / seq_;
+    if (rows < 1 || rows > batch_ || rows * seq_ != count)
+        fail(ExitCode::input, "{} tokens: expected 1 to {} sequences of {}", count, batch_, seq_);
+    for (size_t i = 0; i < tokens.size(); ++i)
+        if (tokens[i] < 0 || tokens[i] >= config_.vocab_size)
+            fail(ExitCode::input,
+                 "token {} of the batch is {}, expected 0 to {}: data and model have different vocabularies",
+                 i, tokens[i], config_.vocab_size - 1);
+    return rows;
+}
+
+void Llama::check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens,
+                         std::span<float> token_losses) const {
+    if (labels.size() != tokens.size() || token_losses.size() != tokens.size())
+        fail(ExitCode::internal, "{} labels and room for {} losses, expected {} of each", labels.size(),
+             token_losses.size(), tokens.size());
+    for (size_t i = 0; i < labels.size(); ++i)
+        if (labels[i] >= config_.vocab_size)
+            fail(ExitCode::input,
+                 "label {} of the batch is {}, expected less than {}: data and model have different "
+                 "vocabularies",
+                 i, labels[i], config_.vocab_size);
+}
+
+}  // namespace templar

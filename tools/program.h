@@ -1,0 +1,44 @@
+// What every program shares: one place that prints errors, the exit code table, Ctrl-C, OpenMP settings.
+#pragma once
+
+#include "base/error.h"
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace templar {
+
+// Runs `define` (which adds options to the app), parses argv, runs the function that `define` returned, and turns whatever happens into
+// an exit code. --help ends with the exit code table; --version prints the version.
+// A program that runs OpenMP kernels is started again with OMP_WAIT_POLICY=passive when the environment says nothing:
+// spinning threads cost several programs on one machine most of their speed.
+int run_program(int argc, char** argv, const std::string& name, const std::string& description,
+                const std::function<std::function<int()>(CLI::App&)>& define);
+
+// Becomes true at the first Ctrl-C (SIGINT) or SIGTERM; a second one ends the process at once.
+const std::atomic<bool>& stop_requested();
+
+// "1.2 k", "3.4 M": three significant figures; "01:23" or "1:02:03" for seconds.
+std::string short_count(double value);
+std::string short_duration(double seconds);
+
+// A line on stderr that is rewritten in place on a terminal (and printed at most every ten seconds elsewhere): what, share done, rate and time left.
+class Progress {
+  public:
+    Progress(std::string what, std::string unit, double total);
+    ~Progress();
+    void update(double done);
+
+  private:
+    void print(double done, bool last);
+    std::string what_, unit_;
+    double total_, started_, printed_ = 0, done_ = 0;
+    bool terminal_;
+};
+
+}  // namespace templar
