@@ -39,7 +39,9 @@ Ceilings measure_ceilings(const Context& context, double seconds, TimeBase base)
 }
 
 std::vector<Case> all_cases() {
-    return model_cases();
+    std::vector<Case> cases = model_cases();
+    for (auto more : {compress_cases}) std::ranges::move(more(), std::back_inserter(cases));
+    return cases;
 }
 
 std::vector<Case> chosen_cases(const std::vector<std::string>& names) {
