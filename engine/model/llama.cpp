@@ -11,15 +11,9 @@ namespace templar {
 
 namespace {
 
-// Rows of logits that exist at a time: (rows, V) takes about this much memory, which should stay in the
-// last-level cache.
-constexpr int64_t logits_chunk_bytes = int64_t{16} << 20;
-constexpr int64_t smallest_logits_chunk = 16;  // rows; fewer would make slow matrix products
-
-int64_t logits_chunk_rows(const LlamaConfig& config, int64_t tokens) {
-    const int64_t rows = logits_chunk_bytes / (config.vocab_size * static_cast<int64_t>(sizeof(float)));
-    return std::min(std::max(rows, smallest_logits_chunk), tokens);
-}
+// Rows of logits that exist at a time. Each chunk reads the head's weights twice and updates their gradient,
+// so fewer rows than about the hidden size would be bound by memory; more only take more of it.
+constexpr int64_t logits_chunk_rows = 1024;
 
 // The same values as a matrix with `cols` columns.
 Tensor matrix(const Tensor& t, int64_t cols) {
@@ -145,7 +139,7 @@ struct Llama::Activations {
         };
         rope = arena.f32("rope", {T, D / 2, 2});
         branch = arena.f32("branch", {N, C});
-        logits = arena.f32("logits", {logits_chunk_rows(config, N), config.vocab_size});
+        logits = arena.f32("logits", {std::min(N, logits_chunk_rows), config.vocab_size});
         if (pass == Pass::inference) {
             layers.assign(static_cast<size_t>(config.layers), layer());
             final = layers[0].in;
@@ -183,6 +177,16 @@ MemoryPlan Llama::dry_run(const LlamaConfig& config, int64_t batch, int64_t seq,
     if (batch < 1 || batch > largest || seq < 1 || seq > largest)
         fail(ExitCode::input, "batch of {} sequences of {} tokens: expected 1 to {} of each", batch, seq,
              largest);
+    // A bound in floating point before anything is multiplied in integers.
+    const double width = 4.0 * static_cast<double>(config.hidden_size) +
+                         3.0 * static_cast<double>(config.intermediate_size) +
+                         2.0 * static_cast<double>((config.heads + 2 * config.kv_heads) * config.head_dim);
+    const double bytes =
+        4.0 * static_cast<double>(config.layers + 1) * width * static_cast<double>(batch * seq);
+    if (bytes > 1e18)
+        fail(ExitCode::storage,
+             "a batch of {} sequences of {} tokens needs about {:.0e} bytes; use a smaller batch or model",
+             batch, seq, bytes);
     Arena arena;
     const Activations measured(arena, config, batch, seq, pass);
     plan.activations = arena.entries();

@@ -128,6 +128,10 @@ TEST_CASE("a batch that does not fit names the largest that does") {
         CHECK((text.find("largest batch that fits is ") != text.npos ||
                text.find("not even one") != text.npos));
     }
+    LlamaConfig wide = small_config();
+    wide.intermediate_size = 1 << 20;  // more bytes than an int64_t can count
+    CHECK_THROWS_WITH_AS(Llama::dry_run(wide, 1 << 20, 1 << 20, Pass::training),
+                         doctest::Contains("smaller batch"), Error);
 }
 
 TEST_CASE("the plan is what is allocated, and inference needs less") {
@@ -194,20 +198,23 @@ TEST_CASE("the gradient is the loss's slope") {
     }
 }
 
-TEST_CASE("micro-batches add up to one large batch") {
+TEST_CASE("micro-batches add up to one large batch, whose logits take several chunks") {
     const LlamaConfig config = small_config();
-    Llama large(cpu_ops(), Stream{2}, config, 6, 10, Pass::training),
-        small(cpu_ops(), Stream{2}, config, 2, 10, Pass::training);
+    constexpr int64_t seq = 200;
+    Llama large(cpu_ops(), Stream{2}, config, 6, seq, Pass::training);
+    Llama small(cpu_ops(), Stream{2}, config, 2, seq, Pass::training);
     const std::vector<float> params = random_weights(config, "weights");
-    Batch batch(config, 6, 10, "batch");
+    Batch batch(config, 6, seq, "batch");
     const std::vector<float> whole = gradient(large, params, batch, 0.5f);
-    std::vector<float> parts(params.size()), losses(60);
+    std::vector<float> parts(params.size()), losses(6 * seq), losses_only(6 * seq);
     for (size_t row = 0; row < 6; row += 2) {
-        auto part = [row](auto& v) { return std::span(v).subspan(row * 10, 20); };
+        auto part = [row](auto& v) { return std::span(v).subspan(row * seq, 2 * seq); };
         small.forward_backward(params, parts, part(batch.tokens), part(batch.labels), 0.5f, part(losses));
     }
-    CHECK(distance(parts, whole) < 1e-6);
+    CHECK(distance(parts, whole) < 2e-6);
     CHECK(distance(losses, batch.losses) < 1e-6);
+    large.losses(params, batch.tokens, batch.labels, losses_only);
+    CHECK(distance(losses_only, batch.losses) < 1e-6);
 }
 
 TEST_CASE("fewer rows than planned are the same as a smaller plan, bit for bit") {

@@ -51,6 +51,7 @@ Result measure(const std::function<void()>& step, double seconds, TimeBase base,
 // A 2-D or 1-D array with every element set, so that its pages exist and its values are ordinary numbers.
 std::vector<float> random_values(int64_t n, uint64_t seed);
 
-std::vector<Case> model_cases();  // cases_model.cpp
+std::vector<Case> model_cases();     // cases_model.cpp
+std::vector<Case> compress_cases();  // cases_compress.cpp
 
 }  // namespace templar::bench
