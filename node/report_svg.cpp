@@ -14,11 +14,12 @@ namespace templar::svg {
 
 namespace {
 
-constexpr double label_gap = 15;        // between the baselines of two labels
-constexpr size_t max_line_points = 700; // more are thinned to the extremes of each stretch
-constexpr size_t max_bands = 160;       // columns with a tooltip
+constexpr double label_gap = 15;          // between the baselines of two labels
+constexpr size_t max_line_points = 700;   // more are thinned to the extremes of each stretch
+constexpr size_t max_faint_points = 160;  // of a line in the background
+constexpr size_t max_bands = 160;         // columns with a tooltip
 constexpr size_t max_tooltip_lines = 14;
-constexpr double largest = 1e30;        // keeps coordinates printable whatever a log says
+constexpr double largest = 1e30;  // keeps coordinates printable whatever a log says
 
 struct Scale {
     double low, high, from, to;
@@ -28,7 +29,9 @@ struct Scale {
     }
 };
 
-bool usable(double value) { return std::isfinite(value) && std::abs(value) < largest; }
+bool usable(double value) {
+    return std::isfinite(value) && std::abs(value) < largest;
+}
 
 std::string coordinate(double value) {
     std::string text = fmt::format("{:.1f}", value);
@@ -37,7 +40,9 @@ std::string coordinate(double value) {
 }
 
 // DejaVu and Segoe digits and lower-case letters are about 0.56 em wide at the 12 units of .t.
-double text_width(std::string_view text) { return 6.9 * static_cast<double>(html::length(text)); }
+double text_width(std::string_view text) {
+    return 6.9 * static_cast<double>(html::length(text));
+}
 
 std::string text_at(double x, double y, const char* classes, std::string_view text) {
     return fmt::format(R"(<text class="{}" x="{}" y="{}">{}</text>)", classes, coordinate(x), coordinate(y),
@@ -45,13 +50,13 @@ std::string text_at(double x, double y, const char* classes, std::string_view te
 }
 
 std::string line_at(double x1, double y1, double x2, double y2, const char* classes) {
-    return fmt::format(R"(<path class="{}" d="M{} {}L{} {}"/>)", classes, coordinate(x1), coordinate(y1), coordinate(x2),
-                       coordinate(y2));
+    return fmt::format(R"(<path class="{}" d="M{} {}L{} {}"/>)", classes, coordinate(x1), coordinate(y1),
+                       coordinate(x2), coordinate(y2));
 }
 
 std::string open_svg(double width, double height, std::string_view label) {
-    return fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)", coordinate(width), coordinate(height),
-                       html::escape(label));
+    return fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)", coordinate(width),
+                       coordinate(height), html::escape(label));
 }
 
 std::string value_text(double value, Unit unit, int decimals) {
@@ -77,15 +82,22 @@ std::string tick_text(double value, double step, Unit unit) {
     return std::abs(value) >= 10000 ? html::count(value) : html::number(value, decimals);
 }
 
-// Thins a long line without losing its extremes: of each stretch the lowest and the highest point, in their order.
-std::vector<Point> thinned(const std::vector<Point>& points) {
-    if (points.size() <= max_line_points) return points;
-    const size_t stretch = 2 * (points.size() + max_line_points - 1) / max_line_points;
+// Thins a long line without losing its extremes: of each stretch the lowest and the highest point, in their
+// order.
+std::vector<Point> thinned(const std::vector<Point>& points, size_t limit = max_line_points) {
+    if (points.size() <= limit) return points;
+    const size_t stretch = 2 * (points.size() + limit - 1) / limit;
     std::vector<Point> result;
     for (size_t start = 0; start < points.size(); start += stretch) {
         const auto begin = points.begin() + static_cast<ptrdiff_t>(start);
         const auto end = points.begin() + static_cast<ptrdiff_t>(std::min(start + stretch, points.size()));
-        const auto [low, high] = std::minmax_element(begin, end, [](auto& a, auto& b) { return a.y < b.y; });
+        auto low = end, high = end;
+        for (auto point = begin; point != end; ++point) {
+            if (!usable(point->y)) continue;
+            if (low == end || point->y < low->y) low = point;
+            if (high == end || point->y > high->y) high = point;
+        }
+        if (low == end) low = high = begin;  // nothing here: the gap stays a gap
         result.push_back(*std::min(low, high));
         if (low != high) result.push_back(*std::max(low, high));
     }
@@ -100,7 +112,8 @@ std::string path_data(const std::vector<Point>& points, const Scale& x, const Sc
             drawing = false;
             continue;
         }
-        data += fmt::format("{}{} {}", drawing ? 'L' : 'M', coordinate(x(points[i].x)), coordinate(y(points[i].y)));
+        data += fmt::format("{}{} {}", drawing ? 'L' : 'M', coordinate(x(points[i].x)),
+                            coordinate(y(points[i].y)));
         // A point alone between two gaps: a line of no length, which its round caps make a dot.
         const bool alone = !drawing && (i + 1 == points.size() || !usable(points[i + 1].y));
         if (alone) data += "h0";
@@ -179,7 +192,8 @@ void LineChartDrawing::lay_out() {
         for (const Point& point : series.points) x_range.include(point.x);
     if (x_range.empty()) x_range.low = 0, x_range.high = 1;
     const Range y_range = value_range(chart_);
-    y_ticks_ = y_range.empty() ? covering_ticks(0, 1, 5) : covering_ticks(y_range.low, y_range.high, height_ < 260 ? 4 : 6);
+    y_ticks_ = y_range.empty() ? covering_ticks(0, 1, 5)
+                               : covering_ticks(y_range.low, y_range.high, height_ < 260 ? 4 : 6);
     x_ticks_ = covering_ticks(x_range.low, x_range.high, narrow_ ? 4 : static_cast<int>(width_ / 80), true);
 
     double left = 0, right = 0;
@@ -191,7 +205,8 @@ void LineChartDrawing::lay_out() {
     const size_t name_limit = narrow_ ? 9 : 16;
     const auto room = static_cast<size_t>((bottom - top) / label_gap) + 1;
     for (const Rule& rule : chart_.rules)
-        labels_.push_back({rule.name + " " + value_text(rule.y, chart_.unit, chart_.decimals), "t rule-label", 0, rule.y});
+        labels_.push_back(
+            {rule.name + " " + value_text(rule.y, chart_.unit, chart_.decimals), "t rule-label", 0, rule.y});
     for (const Series& series : chart_.series) {
         const Point* end = last_usable(series);
         if (!series.labelled || !end || labels_.size() >= room) continue;
@@ -199,9 +214,13 @@ void LineChartDrawing::lay_out() {
         labels_.push_back({html::clip(series.name, name_limit) + " " + value, "t end", end->x, end->y});
     }
     for (const EndLabel& label : labels_) right = std::max(right, text_width(label.text));
-    x_ = {x_range.low, x_range.high, left + 10, width_ - right - (labels_.empty() ? 8 : 20)};
+    const double last_tick = text_width(html::grouped(x_range.high));
+    x_ = {x_range.low, x_range.high, left + 10,
+          width_ - std::max(right + (labels_.empty() ? 8 : 20), last_tick / 2)};
     // The last window always has its number; a round one that would touch it gives way.
-    std::erase_if(x_ticks_, [&](double tick) { return tick < x_range.low || x_(tick) > x_.to - 12 - text_width(html::grouped(tick)); });
+    std::erase_if(x_ticks_, [&](double tick) {
+        return tick < x_range.low || x_(tick) > x_.to - 12 - text_width(html::grouped(tick));
+    });
     x_ticks_.push_back(x_range.high);
     for (EndLabel& label : labels_)
         label.x = std::string_view(label.classes) == "t end" ? x_(label.x) : x_.to, label.y = y_(label.y);
@@ -226,18 +245,22 @@ std::string LineChartDrawing::lines() const {
     std::string out;
     for (const Rule& rule : chart_.rules) out += line_at(x_.from, y_(rule.y), x_.to, y_(rule.y), "rule");
     for (auto series = chart_.series.rbegin(); series != chart_.series.rend(); ++series)
-        out += fmt::format(R"(<path class="line {}" d="{}"/>)", series->style, path_data(thinned(series->points), x_, y_));
+        out += fmt::format(
+            R"(<path class="line {}" d="{}"/>)", series->style,
+            path_data(thinned(series->points, series->labelled ? max_line_points : max_faint_points), x_,
+                      y_));
     for (auto series = chart_.series.rbegin(); series != chart_.series.rend(); ++series)
         if (const Point* end = series->labelled ? last_usable(*series) : nullptr)
-            out += fmt::format(R"(<circle class="dot {}" cx="{}" cy="{}" r="3"/>)", series->style, coordinate(x_(end->x)),
-                               coordinate(y_(end->y)));
+            out += fmt::format(R"(<circle class="dot {}" cx="{}" cy="{}" r="3"/>)", series->style,
+                               coordinate(x_(end->x)), coordinate(y_(end->y)));
     return out;
 }
 
 std::string LineChartDrawing::end_labels() const {
     std::vector<size_t> order(labels_.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return labels_[a].y < labels_[b].y; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return labels_[a].y < labels_[b].y; });
     std::vector<double> wanted;
     for (size_t i : order) wanted.push_back(labels_[i].y);
     const std::vector<double> placed = spread(wanted, label_gap, y_.to, y_.from);
@@ -257,9 +280,11 @@ std::string LineChartDrawing::tooltip(double window) const {
     for (const Series& series : chart_.series) {
         const auto found = std::lower_bound(series.points.begin(), series.points.end(), window,
                                             [](const Point& point, double x) { return point.x < x; });
-        if (!series.labelled || found == series.points.end() || found->x != window || !usable(found->y)) continue;
+        if (!series.labelled || found == series.points.end() || found->x != window || !usable(found->y))
+            continue;
         if (++lines > max_tooltip_lines) break;
-        text += "\n" + html::escape(html::clip(series.name, 40)) + "  " + value_text(found->y, chart_.unit, chart_.decimals + 1);
+        text += "\n" + html::escape(html::clip(series.name, 40)) + "  " +
+                value_text(found->y, chart_.unit, chart_.decimals + 1);
     }
     return text;
 }
@@ -280,8 +305,8 @@ std::string LineChartDrawing::tooltips() const {
         const double from = k == 0 ? x_.from : (x_(shown[k - 1]) + x) / 2;
         const double to = k + 1 == shown.size() ? x_.to : (x + x_(shown[k + 1])) / 2;
         out += fmt::format(R"(<g class="band"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/>)",
-                           tooltip(shown[k]), coordinate(from), coordinate(y_.to), coordinate(std::max(to - from, 0.5)),
-                           coordinate(y_.from - y_.to));
+                           tooltip(shown[k]), coordinate(from), coordinate(y_.to),
+                           coordinate(std::max(to - from, 0.5)), coordinate(y_.from - y_.to));
         out += line_at(x, y_.to, x, y_.from, "hair") + "</g>";
     }
     return out;
@@ -294,7 +319,9 @@ std::string LineChartDrawing::draw() {
 
 }  // namespace
 
-std::string line_chart(const LineChart& chart, int width, int height) { return LineChartDrawing(chart, width, height).draw(); }
+std::string line_chart(const LineChart& chart, int width, int height) {
+    return LineChartDrawing(chart, width, height).draw();
+}
 
 std::string bar_chart(const BarChart& chart, int width) {
     const bool narrow = width < 420;  // names stand above their bars
@@ -316,7 +343,8 @@ std::string bar_chart(const BarChart& chart, int width) {
     for (double tick : ticks) {
         if (tick > x.high) break;
         out += line_at(x(tick), top - 4, x(tick), bottom + 4, tick == 0 ? "axis" : "grid");
-        out += text_at(x(tick), bottom + 18, tick == 0 && narrow ? "t tick" : "t tick m", html::number(tick, ticks[1] < 1 ? 2 : 0));
+        out += text_at(x(tick), bottom + 18, tick == 0 && narrow ? "t tick" : "t tick m",
+                       html::number(tick, ticks[1] < 1 ? 2 : 0));
     }
     out += text_at((x.from + x.to) / 2, bottom + 34, "t axis-title m", "seconds per window, mean");
     double y = top;
@@ -330,14 +358,17 @@ std::string bar_chart(const BarChart& chart, int width) {
             const double from = x(sum), to = x(sum + value);
             sum += value;
             if (to - from < 0.3) continue;
-            const std::string title = fmt::format("{}: {} {} of {}", html::escape(html::clip(row.name, 40)), html::escape(chart.parts[i].name),
-                                                  html::seconds(value), html::seconds(total_of(row)));
-            out += fmt::format(R"(<g><title>{}</title><rect class="part {}" x="{}" y="{}" width="{}" height="{}"/>)", title,
-                               chart.parts[i].style, coordinate(from), coordinate(bar),
-                               coordinate(std::max(to - from - 1, 0.5)), coordinate(thickness));
+            const std::string title = fmt::format("{}: {} {} of {}", html::escape(html::clip(row.name, 40)),
+                                                  html::escape(chart.parts[i].name), html::seconds(value),
+                                                  html::seconds(total_of(row)));
+            out += fmt::format(
+                R"(<g><title>{}</title><rect class="part {}" x="{}" y="{}" width="{}" height="{}"/>)", title,
+                chart.parts[i].style, coordinate(from), coordinate(bar),
+                coordinate(std::max(to - from - 1, 0.5)), coordinate(thickness));
             if (to - from > text_width(chart.parts[i].name) + 12)
                 out += fmt::format(R"(<text class="t on {}" x="{}" y="{}">{}</text>)", chart.parts[i].style,
-                                   coordinate(from + 6), coordinate(bar + 14), html::escape(chart.parts[i].name));
+                                   coordinate(from + 6), coordinate(bar + 14),
+                                   html::escape(chart.parts[i].name));
             out += "</g>";
         }
         out += text_at(width - 2, bar + 14, "t total e", html::seconds(sum));
@@ -353,7 +384,8 @@ std::string bar_chart(const BarChart& chart, int width) {
 std::string band_panel(const BandPanel& panel) {
     const double width = 230, height = 146, top = 28, bottom = height - 20;
     const bool sensible = usable(panel.y_low) && usable(panel.y_high) && panel.y_low < panel.y_high;
-    const double low = sensible ? panel.y_low : 0, high = sensible ? panel.y_high : 1, pad = 0.05 * (high - low);
+    const double low = sensible ? panel.y_low : 0, high = sensible ? panel.y_high : 1,
+                 pad = 0.05 * (high - low);
     std::vector<double> ticks = covering_ticks(low, high, 5);
     const double step = ticks[1] - ticks[0];
     const Scale y{low - pad, high + pad, bottom, top};
@@ -363,7 +395,8 @@ std::string band_panel(const BandPanel& panel) {
     const Scale x{panel.x_low, panel.x_high, left + 12, width - 6};
     const std::string label = html::clip(panel.title, 40) + ": " + panel.note;
     std::string out = open_svg(width, height, label) + fmt::format("<title>{}</title>", html::escape(label));
-    out += text_at(0, 13, "t strong", html::clip(panel.title, 14)) + text_at(width - 6, 13, "t e", panel.note);
+    out +=
+        text_at(0, 13, "t strong", html::clip(panel.title, 14)) + text_at(width - 6, 13, "t e", panel.note);
     for (double tick : ticks) {
         out += line_at(x.from, y(tick), x.to, y(tick), tick == 0 ? "axis" : "grid");
         out += text_at(x.from - 6, y(tick) + 4, "t tick e", tick_text(tick, step, Unit::plain));
@@ -380,21 +413,25 @@ std::string band_panel(const BandPanel& panel) {
     upper = thinned(upper), lower = thinned(lower);
     std::reverse(lower.begin(), lower.end());
     std::string outline = path_data(upper, x, y);
-    for (const Point& point : lower) outline += fmt::format("L{} {}", coordinate(x(point.x)), coordinate(y(point.y)));
+    for (const Point& point : lower)
+        outline += fmt::format("L{} {}", coordinate(x(point.x)), coordinate(y(point.y)));
     if (upper.size() > 1) out += fmt::format(R"(<path class="area {}" d="{}Z"/>)", panel.style, outline);
-    out += fmt::format(R"(<path class="line {}" d="{}"/>)", panel.style, path_data(thinned(panel.middle), x, y));
+    out +=
+        fmt::format(R"(<path class="line {}" d="{}"/>)", panel.style, path_data(thinned(panel.middle), x, y));
     out += fmt::format(R"(<path class="ordinal" d="{}"/>)", path_data(thinned(panel.dashed), x, y));
     return out + "</svg>";
 }
 
 std::string line_swatch(const std::string& style) {
-    return fmt::format(R"(<svg class="swatch" viewBox="0 0 30 10" aria-hidden="true"><path class="line {}" d="M2 5H28"/></svg>)",
-                       style);
+    return fmt::format(
+        R"(<svg class="swatch" viewBox="0 0 30 10" aria-hidden="true"><path class="line {}" d="M2 5H28"/></svg>)",
+        style);
 }
 
 std::string box_swatch(const std::string& style) {
     return fmt::format(
-        R"(<svg class="box" viewBox="0 0 12 12" aria-hidden="true"><rect class="part {}" width="12" height="12" rx="2"/></svg>)", style);
+        R"(<svg class="box" viewBox="0 0 12 12" aria-hidden="true"><rect class="part {}" width="12" height="12" rx="2"/></svg>)",
+        style);
 }
 
 std::vector<double> covering_ticks(double low, double high, int wanted, bool whole) {
@@ -416,7 +453,8 @@ std::vector<double> covering_ticks(double low, double high, int wanted, bool who
     if (whole) step = std::max(step, 1.0);
     const double first = std::floor(low / step + 1e-6), last = std::ceil(high / step - 1e-6);
     std::vector<double> ticks;
-    for (int64_t i = 0; i <= static_cast<int64_t>(last - first); ++i) ticks.push_back((first + static_cast<double>(i)) * step);
+    for (int64_t i = 0; i <= static_cast<int64_t>(last - first); ++i)
+        ticks.push_back((first + static_cast<double>(i)) * step);
     if (ticks.size() == 1) ticks.push_back(ticks[0] + step);
     return ticks;
 }
@@ -448,7 +486,8 @@ std::vector<double> spread(const std::vector<double>& wanted, double gap, double
     }
     std::vector<double> placed;
     for (const Block& block : blocks)
-        for (size_t i = 0; i < block.size; ++i) placed.push_back(block.start(gap, low, high) + gap * static_cast<double>(i));
+        for (size_t i = 0; i < block.size; ++i)
+            placed.push_back(block.start(gap, low, high) + gap * static_cast<double>(i));
     return placed;
 }
 
