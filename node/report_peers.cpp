@@ -63,13 +63,16 @@ std::vector<svg::Series> peer_series(const Page& page, Value value) {
 
 // Means over stretches of `stretch` windows, so that a noisy quantity shows its course in a long run.
 void smooth(svg::Series& series, size_t stretch) {
+    const auto group = [&](const svg::Point& point) {
+        return std::floor(point.x / static_cast<double>(stretch));
+    };
     std::vector<svg::Point> means;
-    for (size_t start = 0; start < series.points.size(); start += stretch) {
-        const size_t end = std::min(start + stretch, series.points.size());
+    for (size_t i = 0; i < series.points.size();) {
+        const size_t start = i;
         double sum = 0, count = 0;
-        for (size_t i = start; i < end; ++i)
+        for (; i < series.points.size() && group(series.points[i]) == group(series.points[start]); ++i)
             if (std::isfinite(series.points[i].y)) sum += series.points[i].y, ++count;
-        means.push_back({series.points[end - 1].x, count > 0 ? sum / count : no_value});
+        means.push_back({series.points[i - 1].x, count > 0 ? sum / count : no_value});
     }
     series.points = std::move(means);
 }
