@@ -1,8 +1,10 @@
-// What a run's logs tell: read them into a model, then summarise it as JSON or as one self-contained HTML page.
+// What a run's logs tell: read them into a model, then summarise it as JSON or as one self-contained HTML
+// page.
 //
-// A run folder holds swarm.json (optional: names, roles, the text, its unigram loss) and peers/<name>/events.jsonl, one JSON object per line.
-// Logs are believed to be well meant but not well formed: a killed process leaves half a line, a full disk leaves garbage,
-// and names and evidence come from strangers. Bad lines are skipped and counted, nothing is trusted to be a number.
+// A run folder holds swarm.json (optional: names, roles, the text, its unigram loss) and
+// peers/<name>/events.jsonl, one JSON object per line. Logs are believed to be well meant but not well
+// formed: a killed process leaves half a line, a full disk leaves garbage, and names and evidence come from
+// strangers. Bad lines are skipped and counted, nothing is trusted to be a number.
 #pragma once
 
 #include <cstdint>
@@ -71,12 +73,13 @@ struct ParticipantLog {
     size_t peer = 0;
     bool validator = false;
     std::string folder;
-    int64_t starts = 0;            // more than one: it was restarted
-    bool stopped = false;          // its last word was "stop"; otherwise it was killed or still runs
+    int64_t starts = 0;    // more than one: it was restarted
+    bool stopped = false;  // its last word was "stop"; otherwise it was killed or still runs
     int64_t first_ms = 0, last_ms = 0;
-    int64_t bad_lines = 0;         // neither JSON nor what an event looks like
-    bool half_line = false;        // the log ends inside a line; that line is not among the bad ones
-    std::vector<WindowLine> windows;  // ascending; of a window logged twice (before and after a restart) the later line
+    int64_t bad_lines = 0;   // neither JSON nor what an event looks like
+    bool half_line = false;  // the log ends inside a line; that line is not among the bad ones
+    std::vector<WindowLine>
+        windows;  // ascending; of a window logged twice (before and after a restart) the later line
     std::vector<PenaltyLine> penalties;  // ascending by window
     std::vector<ErrorLine> errors;
 };
@@ -92,11 +95,12 @@ struct RunLog {
     int64_t bad_lines() const;
 };
 
-// Reads a run folder (or the folder of one process, with its events.jsonl). Throws Error(input) when there is no log at all.
+// Reads a run folder (or the folder of one process, with its events.jsonl). Throws Error(input) when there is
+// no log at all.
 RunLog read_run(const std::filesystem::path& folder);
 
-// Do the replicas hold the same state? Compares every root that was logged at the last window common to all logs and after it;
-// an earlier difference that was healed is kept in `first_split`.
+// Do the replicas hold the same state? Compares every root that was logged at the last window common to all
+// logs and after it; an earlier difference that was healed is kept in `first_split`.
 struct Agreement {
     bool equal = false;
     std::optional<int64_t> window;       // the last window that all have logged
@@ -116,7 +120,7 @@ Agreement root_agreement(const RunLog& run);
 // A peer at the end of the run, as the leading validator (the one with the longest log) scored it.
 struct Standing {
     size_t peer = 0;
-    double tokens = no_value;                  // in all
+    double tokens = no_value;                            // in all
     double own_mean = no_value, random_mean = no_value;  // over the windows in which it was evaluated
     PeerScore last;
 };
@@ -130,7 +134,8 @@ struct LossRange {
 };
 LossRange heldout_range(const RunLog& run);
 
-// Penalties with the same peer and reason in consecutive windows of the validator's log, collapsed; newest first.
+// Penalties with the same peer and reason in consecutive windows of the validator's log, collapsed; newest
+// first.
 struct PenaltyGroup {
     size_t peer = 0;
     std::string reason, evidence;  // evidence of the last one
@@ -142,7 +147,8 @@ int64_t window_count(const RunLog& run);  // different windows in all logs
 double run_seconds(const RunLog& run);
 
 // {"heldout_loss_start","heldout_loss_end","unigram_loss","roots_equal","root","windows","seconds","peers":[{"uid","name","role",
-// "tokens","rating","mu","sigma","binary_average","sync","final_score","weight"}]}; what is not known is null.
+// "tokens","rating","mu","sigma","binary_average","sync","final_score","weight"}]}; what is not known is
+// null.
 std::string summary_json(const RunLog& run);
 
 // One HTML page: no scripts, nothing loaded from anywhere, same logs same bytes. Well-formed as XML too.

@@ -1,4 +1,5 @@
-// What a reader should know after ten seconds: the loss, whether the replicas agree, who got the weight. Then the loss curve.
+// What a reader should know after ten seconds: the loss, whether the replicas agree, who got the weight. Then
+// the loss curve.
 #include "node/report_page.h"
 #include "node/report_text.h"
 
@@ -14,17 +15,21 @@ namespace {
 
 std::string listed(const std::vector<std::string>& parts) {
     std::string text;
-    for (size_t i = 0; i < parts.size(); ++i) text += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];
+    for (size_t i = 0; i < parts.size(); ++i)
+        text += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];
     return text;
 }
 
-// "4 miners trained one model of 3.25 M parameters together for 20 windows, with one copycat among them, scored by one validator"
+// "4 miners trained one model of 3.25 M parameters together for 20 windows, with one copycat among them,
+// scored by one validator"
 std::string story(const RunLog& run) {
     std::map<std::string, int64_t> counts;
     for (const PeerInfo& peer : run.peers) ++counts[peer.role];
-    const auto counted = [&](std::vector<std::string>& parts, const char* role, const char* one, const char* many) {
+    const auto counted = [&](std::vector<std::string>& parts, const char* role, const char* one,
+                             const char* many) {
         const int64_t count = counts[role];
-        if (count > 0) parts.push_back(count == 1 ? fmt::format("one {}", one) : fmt::format("{} {}", count, many));
+        if (count > 0)
+            parts.push_back(count == 1 ? fmt::format("one {}", one) : fmt::format("{} {}", count, many));
     };
     std::vector<std::string> trained, among, scored;
     counted(trained, "miner", "miner", "miners");
@@ -35,7 +40,8 @@ std::string story(const RunLog& run) {
     std::string text = trained.empty() ? "Nobody known" : listed(trained);
     text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
     text += " trained one model";
-    if (std::isfinite(run.model_parameters)) text += fmt::format(" of {} parameters", count(run.model_parameters));
+    if (std::isfinite(run.model_parameters))
+        text += fmt::format(" of {} parameters", count(run.model_parameters));
     text += fmt::format(" together for {} windows", grouped(static_cast<double>(window_count(run))));
     if (!among.empty()) text += fmt::format(", with {} among them", listed(among));
     if (!scored.empty()) text += fmt::format(", scored by {}", listed(scored));
@@ -47,17 +53,19 @@ std::string lead(const Page& page) {
     std::string text = story(run);
     if (!std::isfinite(page.heldout.start)) return text + ".";
     const double gained = page.heldout.start - page.heldout.end;
-    text += fmt::format(". On text that nobody trained on, the loss {} from {} to {} nats per token", gained >= 0 ? "fell" : "rose",
-                        number(page.heldout.start, 2), number(page.heldout.end, 2));
+    text += fmt::format(". On text that nobody trained on, the loss {} from {} to {} nats per token",
+                        gained >= 0 ? "fell" : "rose", number(page.heldout.start, 2),
+                        number(page.heldout.end, 2));
     const double below = run.unigram_loss - page.heldout.end;
     if (std::isfinite(below))
-        text += fmt::format(", {} {} what word frequencies alone achieve ({})", number(std::abs(below), 2), below >= 0 ? "below" : "above",
-                            number(run.unigram_loss, 2));
+        text += fmt::format(", {} {} what word frequencies alone achieve ({})", number(std::abs(below), 2),
+                            below >= 0 ? "below" : "above", number(run.unigram_loss, 2));
     return text + ".";
 }
 
 std::string tile(std::string_view what, const std::string& value, const std::string& note) {
-    return fmt::format("<div class=\"tile\"><span>{}</span><b>{}</b><small>{}</small></div>\n", what, value, note);
+    return fmt::format("<div class=\"tile\"><span>{}</span><b>{}</b><small>{}</small></div>\n", what, value,
+                       note);
 }
 
 std::string weight_tile(const Page& page) {
@@ -82,25 +90,35 @@ std::string tiles(const Page& page) {
     const RunLog& run = page.run;
     std::string out = "<div class=\"tiles\">\n";
     const double below = run.unigram_loss - page.heldout.end;
-    std::string baseline = std::isfinite(run.unigram_loss) ? "unigram baseline " + number(run.unigram_loss, 2) : "no unigram baseline known";
-    if (std::isfinite(below)) baseline += fmt::format("; {} {}", number(std::abs(below), 2), below >= 0 ? "below it" : "above it");
-    out += tile("Held-out loss", std::isfinite(page.heldout.end)
-                                     ? number(page.heldout.start, 2) + " → " + number(page.heldout.end, 2) : "–", baseline);
+    std::string baseline = std::isfinite(run.unigram_loss) ? "unigram baseline " + number(run.unigram_loss, 2)
+                                                           : "no unigram baseline known";
+    if (std::isfinite(below))
+        baseline += fmt::format("; {} {}", number(std::abs(below), 2), below >= 0 ? "below it" : "above it");
+    out += tile("Held-out loss",
+                std::isfinite(page.heldout.end)
+                    ? number(page.heldout.start, 2) + " → " + number(page.heldout.end, 2)
+                    : "–",
+                baseline);
     const Agreement& agreement = page.agreement;
-    const std::string root = agreement.root.empty() ? "–" : fmt::format(R"(<span class="hex">{}…</span>)", escape(clip(agreement.root, 12)));
     if (agreement.replicas == 0)
         out += tile("Replicas", "–", "no log holds a state root");
+    else if (agreement.replicas == 1)
+        out += tile("Replicas", "1", "nothing to compare it with");
     else if (agreement.equal)
-        out += tile("Replicas", agreement.replicas == 1 ? "1, alone" : fmt::format("{} agree", agreement.replicas),
-                    agreement.window ? fmt::format("bit for bit, at window {}", *agreement.window) : "where their logs overlap");
+        out += tile("Replicas", fmt::format("{} agree", agreement.replicas),
+                    agreement.window ? fmt::format("bit for bit, at window {}", *agreement.window)
+                                     : "where their logs overlap");
     else
-        out += tile("Replicas", "differ", fmt::format("{} different states at window {}", agreement.camps.size(), agreement.camps_window));
+        out += tile(
+            "Replicas", "differ",
+            fmt::format("{} different states at window {}", agreement.camps.size(), agreement.camps_window));
     out += weight_tile(page);
     double tokens = 0;
     for (const Standing& standing : page.ranking)
         if (std::isfinite(standing.tokens)) tokens += standing.tokens;
     out += tile("Tokens trained", count(tokens),
-                fmt::format("{} windows in {}", grouped(static_cast<double>(window_count(run))), duration(run_seconds(run))));
+                fmt::format("{} windows in {}", grouped(static_cast<double>(window_count(run))),
+                            duration(run_seconds(run))));
     return out + "</div>\n";
 }
 
@@ -109,7 +127,9 @@ std::string camp_table(const Page& page) {
     for (const Agreement::Camp& camp : page.agreement.camps) {
         std::string who;
         for (size_t i : camp.participants) who += (who.empty() ? "" : ", ") + page.participant(i);
-        table.cell(fmt::format(R"(<code>{}</code>)", escape(clip(camp.root, 16)))).cell(std::to_string(camp.participants.size())).wide_cell(who);
+        table.cell(fmt::format(R"(<code>{}</code>)", escape(clip(camp.root, 16))))
+            .cell(std::to_string(camp.participants.size()))
+            .wide_cell(who);
     }
     return table.html();
 }
@@ -124,17 +144,26 @@ std::string verdict(const Page& page) {
     if (!agreement.equal)
         return fmt::format(
             "<section class=\"verdict bad\" role=\"alert\"><strong>The replicas do not agree.</strong>"
-            "<p>The first two different states appear in window {}. The results below are not those of one model. At window {}:{}</p>{}</section>\n",
+            "<p>The first two different states appear in window {}. The results below are not those of one "
+            "model. At window {}:{}</p>{}</section>\n",
             *agreement.first_split, agreement.camps_window, silent, camp_table(page));
-    const std::string at = agreement.window ? fmt::format("after window {}, the last that all have logged", *agreement.window)
-                                            : std::string("wherever two logs hold the same window");
+    if (agreement.replicas == 1)
+        return fmt::format(
+            "<section class=\"verdict good\"><strong>One replica: root</strong> {}<p class=\"soft\">Nothing "
+            "to compare it with.{}</p></section>\n",
+            root, silent);
+    const std::string at =
+        agreement.window ? fmt::format("after window {}, the last that all have logged", *agreement.window)
+                         : std::string("wherever two logs hold the same window");
     std::string healed;
     if (agreement.first_split)
-        healed = fmt::format(" States had differed earlier, between windows {} and {}; the replicas concerned caught up.",
-                             *agreement.first_split, agreement.camps_window);
-    const std::string who = agreement.replicas == 1 ? "One replica only, nothing to compare" : fmt::format("All {} replicas agree", agreement.replicas);
-    return fmt::format("<section class=\"verdict good\"><strong>{}: root</strong> {}<p class=\"soft\">{}.{}{}</p></section>\n", who, root,
-                       "Compared " + at, healed, silent);
+        healed = fmt::format(
+            " States had differed earlier, between windows {} and {}; the replicas concerned caught up.",
+            *agreement.first_split, agreement.camps_window);
+    return fmt::format(
+        "<section class=\"verdict good\"><strong>All {} replicas agree: root</strong> {}<p "
+        "class=\"soft\">Compared {}.{}{}</p></section>\n",
+        agreement.replicas, root, at, healed, silent);
 }
 
 std::string facts(const Page& page) {
@@ -142,7 +171,8 @@ std::string facts(const Page& page) {
     std::string out;
     const auto fact = [&](const char* what, const std::string& value, bool long_text = false) {
         if (value.empty() || value == "–") return;
-        out += fmt::format("<div{}><dt>{}</dt><dd>{}</dd></div>\n", long_text ? R"( class="long")" : "", what, value);
+        out += fmt::format("<div{}><dt>{}</dt><dd>{}</dd></div>\n", long_text ? R"( class="long")" : "", what,
+                           value);
     };
     fact("Model", escape(clip(run.model_description, 200)), true);
     fact("Text", escape(clip(run.text, 200)), true);
@@ -156,7 +186,8 @@ std::string facts(const Page& page) {
 }  // namespace
 
 std::string headline(const Page& page) {
-    std::string out = fmt::format("<header>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", escape(clip(page.run.name, 120)), lead(page));
+    std::string out = fmt::format("<header>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n</header>\n",
+                                  escape(clip(page.run.name, 120)), lead(page));
     return out + verdict(page) + tiles(page) + facts(page);
 }
 
@@ -176,16 +207,23 @@ std::string loss_section(const Page& page) {
         std::map<int64_t, std::pair<double, int64_t>> losses;
         for (const ParticipantLog& log : page.run.participants)
             for (const WindowLine& line : log.windows)
-                if (std::isfinite(line.train_loss)) losses[line.window].first += line.train_loss, ++losses[line.window].second;
+                if (std::isfinite(line.train_loss))
+                    losses[line.window].first += line.train_loss, ++losses[line.window].second;
         for (const auto& [window, sum] : losses)
-            train.points.push_back({static_cast<double>(window), sum.first / static_cast<double>(sum.second)});
+            train.points.push_back(
+                {static_cast<double>(window), sum.first / static_cast<double>(sum.second)});
     }
     std::string out = "<section>\n<h2>Loss</h2>\n";
-    if (heldout.points.empty() && train.points.empty()) return out + "<p class=\"note\">No log holds a loss.</p></section>\n";
+    if (heldout.points.empty() && train.points.empty())
+        return out + "<p class=\"note\">No log holds a loss.</p></section>\n";
     chart.series = {heldout, train};
     if (std::isfinite(page.run.unigram_loss)) chart.rules.push_back({page.run.unigram_loss, "unigram"});
-    out += figure("Cross entropy on held-out text and while training",
-                  "Lower is better. Below the dotted line the model knows more than how often each token occurs.", full_width(chart, 380));
+    out += figure(
+        "Cross entropy on held-out text and while training",
+        chart.rules.empty()
+            ? "Lower is better."
+            : "Lower is better. Below the dotted line the model knows more than how often each token occurs.",
+        full_width(chart, 380));
     return out + "</section>\n";
 }
 

@@ -20,7 +20,8 @@ std::vector<std::string> line_styles(const RunLog& run) {
     constexpr size_t miner_styles = 6;
     std::vector<size_t> order(run.peers.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return run.peers[a].uid < run.peers[b].uid; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return run.peers[a].uid < run.peers[b].uid; });
     std::vector<std::string> styles(run.peers.size());
     size_t miners = 0;
     for (size_t i : order) {
@@ -38,57 +39,75 @@ std::vector<std::string> line_styles(const RunLog& run) {
 }  // namespace
 
 Page::Page(const RunLog& log)
-    : run(log), leader(leading_validator(log)), ranking(standings(log)), agreement(root_agreement(log)),
-      heldout(heldout_range(log)), styles(line_styles(log)) {}
+    : run(log),
+      leader(leading_validator(log)),
+      ranking(standings(log)),
+      agreement(root_agreement(log)),
+      heldout(heldout_range(log)),
+      styles(line_styles(log)) {}
 
 std::string Page::name(size_t index) const {
     const std::string& name = run.peers[index].name;
     return name.empty() ? "–" : escape(clip(name, 40));
 }
 
-std::string Page::participant(size_t index) const { return name(run.participants[index].peer); }
+std::string Page::participant(size_t index) const {
+    return name(run.participants[index].peer);
+}
 
 std::string figure(std::string_view title, std::string_view note, const std::string& body) {
-    return fmt::format("<figure><figcaption><h3>{}</h3><p>{}</p></figcaption>{}</figure>\n", title, note, body);
+    return fmt::format("<figure><figcaption><h3>{}</h3><p>{}</p></figcaption>{}</figure>\n", title, note,
+                       body);
 }
 
 std::string full_width(const svg::LineChart& chart, int height) {
     return fmt::format(R"(<div class="wide">{}</div><div class="mid">{}</div><div class="slim">{}</div>)",
-                       svg::line_chart(chart, 1000, height), svg::line_chart(chart, 660, height), svg::line_chart(chart, 358, 280));
+                       svg::line_chart(chart, 1000, height), svg::line_chart(chart, 660, height),
+                       svg::line_chart(chart, 358, 280));
 }
 
 std::string full_width(const svg::BarChart& chart) {
-    return fmt::format(R"(<div class="wide">{}</div><div class="mid">{}</div><div class="slim">{}</div>)", svg::bar_chart(chart, 1000),
-                       svg::bar_chart(chart, 660), svg::bar_chart(chart, 358));
+    return fmt::format(R"(<div class="wide">{}</div><div class="mid">{}</div><div class="slim">{}</div>)",
+                       svg::bar_chart(chart, 1000), svg::bar_chart(chart, 660), svg::bar_chart(chart, 358));
 }
 
 std::string half_width(const svg::LineChart& chart, int height) {
     return fmt::format(R"(<div class="wide">{}</div><div class="mid">{}</div><div class="slim">{}</div>)",
-                       svg::line_chart(chart, 480, height), svg::line_chart(chart, 560, height), svg::line_chart(chart, 358, height));
+                       svg::line_chart(chart, 480, height), svg::line_chart(chart, 560, height),
+                       svg::line_chart(chart, 358, height));
 }
 
-Table::Table(std::string_view label, std::vector<std::string> headings) : label_(label), headings_(std::move(headings)) {}
+Table::Table(std::string_view label, std::vector<std::string> headings)
+    : label_(label), headings_(std::move(headings)) {}
 
 Table& Table::add(const std::string& html, bool wide) {
     const size_t column = cells_++ % headings_.size();
     if (column == 0) body_ += "<tr>";
-    const char* attribute = wide ? R"( class="wrap")" : headings_[column].starts_with('>') ? R"( class="r")" : "";
+    const char* attribute = wide                                 ? R"( class="wrap")"
+                            : headings_[column].starts_with('>') ? R"( class="r")"
+                                                                 : "";
     body_ += fmt::format("<td{}>{}</td>", attribute, html);
     if (column + 1 == headings_.size()) body_ += "</tr>\n";
     return *this;
 }
 
-Table& Table::cell(const std::string& html) { return add(html, false); }
-Table& Table::wide_cell(const std::string& html) { return add(html, true); }
+Table& Table::cell(const std::string& html) {
+    return add(html, false);
+}
+Table& Table::wide_cell(const std::string& html) {
+    return add(html, true);
+}
 
 std::string Table::html() const {
     std::string head;
     for (const std::string& heading : headings_) {
         const bool right = heading.starts_with('>');
-        head += fmt::format(R"(<th scope="col"{}>{}</th>)", right ? R"( class="r")" : "", heading.substr(right ? 1 : 0));
+        head += fmt::format(R"(<th scope="col"{}>{}</th>)", right ? R"( class="r")" : "",
+                            heading.substr(right ? 1 : 0));
     }
     return fmt::format(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\"><table><thead><tr>{}</tr></thead>\n<tbody>{}</tbody></table></div>\n",
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{}\" "
+        "tabindex=\"0\"><table><thead><tr>{}</tr></thead>\n<tbody>{}</tbody></table></div>\n",
         label_, head, body_);
 }
 
@@ -97,12 +116,15 @@ std::string Table::html() const {
 std::string render_report(const RunLog& run) {
     const html::Page page(run);
     const std::string title = html::escape(html::clip(run.name, 80));
-    // The policy is a second wall behind the escaping: even markup that slipped through could load and run nothing.
+    // The policy is a second wall behind the escaping: even markup that slipped through could load and run
+    // nothing.
     std::string out = fmt::format(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+        "'unsafe-inline'\"/>\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-        "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{} · training report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
+        "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{} · training "
+        "report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
         title, html::style_sheet);
     out += html::headline(page);
     out += html::loss_section(page);

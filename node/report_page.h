@@ -15,15 +15,15 @@ struct Page {
     explicit Page(const RunLog& log);
 
     const RunLog& run;
-    const ParticipantLog* leader;      // null: no validator logged a window
+    const ParticipantLog* leader;  // null: no validator logged a window
     std::vector<Standing> ranking;
     Agreement agreement;
     LossRange heldout;
-    std::vector<std::string> styles;   // CSS class of each peer's lines
+    std::vector<std::string> styles;  // CSS class of each peer's lines
 
     const PeerInfo& peer(size_t index) const { return run.peers[index]; }
-    std::string name(size_t index) const;        // escaped, of bearable length
-    std::string participant(size_t index) const; // the same, of a log
+    std::string name(size_t index) const;         // escaped, of bearable length
+    std::string participant(size_t index) const;  // the same, of a log
 };
 
 std::string figure(std::string_view title, std::string_view note, const std::string& body);
@@ -33,7 +33,8 @@ std::string full_width(const svg::BarChart& chart);
 // A chart that stands beside another one.
 std::string half_width(const svg::LineChart& chart, int height = 280);
 
-// A table in a box that scrolls by itself. Headings starting with '>' are of right-aligned columns; cells are HTML already.
+// A table in a box that scrolls by itself. Headings starting with '>' are of right-aligned columns; cells are
+// HTML already.
 class Table {
   public:
     Table(std::string_view label, std::vector<std::string> headings);
@@ -50,12 +51,12 @@ class Table {
     size_t cells_ = 0;
 };
 
-std::string headline(const Page& page);     // report_headline.cpp
+std::string headline(const Page& page);  // report_headline.cpp
 std::string loss_section(const Page& page);
 std::string score_section(const Page& page);  // report_peers.cpp
 std::string peer_table(const Page& page);
 std::string penalty_section(const Page& page);
-std::string time_section(const Page& page);   // report_logs.cpp
+std::string time_section(const Page& page);  // report_logs.cpp
 std::string log_section(const Page& page);
 std::string made_section(const Page& page);
 

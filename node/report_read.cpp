@@ -34,7 +34,8 @@ double number(const json& object, const char* key) {
 
 std::optional<int64_t> integer(const json& object, const char* key) {
     const double value = number(object, key);
-    if (value != std::floor(value) || std::abs(value) > 0x1p53) return std::nullopt;  // NaN differs from itself
+    if (value != std::floor(value) || std::abs(value) > 0x1p53)
+        return std::nullopt;  // NaN differs from itself
     return static_cast<int64_t>(value);
 }
 
@@ -45,7 +46,9 @@ bool boolean(const json& object, const char* key) {
 
 std::string text(const json& object, const char* key) {
     const auto found = object.find(key);
-    return found != object.end() && found->is_string() ? html::clip(found->get_ref<const std::string&>(), max_text) : "";
+    return found != object.end() && found->is_string()
+               ? html::clip(found->get_ref<const std::string&>(), max_text)
+               : "";
 }
 
 std::string hexadecimal(const json& object, const char* key) {
@@ -115,13 +118,15 @@ void Reader::read_swarm(const fs::path& path) {
         peer.hotkey = hexadecimal(entry, "hotkey");
         if (const std::string role = text(entry, "role"); !role.empty()) peer.role = role;
         if (peer.name.empty()) peer.name = peer.hotkey.substr(0, 8);
+        if (peer.name.empty()) continue;
         if (!peer.hotkey.empty() && !by_hotkey_.emplace(peer.hotkey, run_.peers.size()).second) continue;
         run_.peers.push_back(std::move(peer));
     }
 }
 
 size_t Reader::peer_of(const std::string& hotkey, int64_t uid, const std::string& fallback_name) {
-    if (const auto found = by_hotkey_.find(hotkey); !hotkey.empty() && found != by_hotkey_.end()) return found->second;
+    if (const auto found = by_hotkey_.find(hotkey); !hotkey.empty() && found != by_hotkey_.end())
+        return found->second;
     PeerInfo peer;
     peer.uid = uid;
     peer.hotkey = hotkey;
@@ -162,7 +167,8 @@ void Reader::read_scores(const json& rows, WindowLine& line, std::vector<Penalty
         score.score = number(row, "score");
         score.weight = number(row, "weight");
         if (const auto penalty = row.find("penalty"); penalty != row.end() && penalty->is_object())
-            penalties.push_back({line.window, score.peer, text(*penalty, "reason"), text(*penalty, "evidence")});
+            penalties.push_back(
+                {line.window, score.peer, text(*penalty, "reason"), text(*penalty, "evidence")});
         line.scores.push_back(score);
     }
 }
@@ -287,7 +293,8 @@ RunLog read_run(const fs::path& folder) {
         logs.emplace_back(fs::absolute(folder).lexically_normal().filename().string(), own);
     if (logs.empty())
         fail(ExitCode::input,
-             "{}: expected a run folder with peers/<name>/events.jsonl, found no log; name the folder that `swarm` wrote, "
+             "{}: expected a run folder with peers/<name>/events.jsonl, found no log; name the folder that "
+             "`swarm` wrote, "
              "or that of one miner or validator",
              folder.string());
     Reader reader(folder);

@@ -1,5 +1,6 @@
-// The page's CSS. Colours are variables: light by default, dark where the reader's system asks for it. Text has a contrast of at least
-// 4.5:1 and lines of at least 3:1 against the paper; what must be told apart differs in dash or label too, never in colour alone.
+// The page's CSS. Colours are variables: light by default, dark where the reader's system asks for it. Text
+// has a contrast of at least 4.5:1 and lines of at least 3:1 against the paper; what must be told apart
+// differs in dash or label too, never in colour alone.
 #pragma once
 
 namespace templar::html {

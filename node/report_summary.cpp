@@ -23,8 +23,9 @@ std::vector<Agreement::Camp> camps_of(const Roots& roots) {
         if (camp == camps.end()) camp = camps.insert(camps.end(), {*root, {}});
         camp->participants.push_back(participant);
     }
-    std::stable_sort(camps.begin(), camps.end(),
-                     [](const auto& a, const auto& b) { return a.participants.size() > b.participants.size(); });
+    std::stable_sort(camps.begin(), camps.end(), [](const auto& a, const auto& b) {
+        return a.participants.size() > b.participants.size();
+    });
     return camps;
 }
 
@@ -52,7 +53,8 @@ Agreement root_agreement(const RunLog& run) {
     std::optional<int64_t> last_split;
     for (const auto& [window, roots] : by_window) {
         if (roots.size() == result.replicas) result.window = window;
-        const bool split = std::any_of(roots.begin(), roots.end(), [&](const auto& r) { return *r.second != *roots[0].second; });
+        const bool split = std::any_of(roots.begin(), roots.end(),
+                                       [&](const auto& r) { return *r.second != *roots[0].second; });
         if (!split) continue;
         if (!result.first_split) result.first_split = window;
         last_split = window;
@@ -71,7 +73,8 @@ Agreement root_agreement(const RunLog& run) {
 const ParticipantLog* leading_validator(const RunLog& run) {
     const ParticipantLog* leader = nullptr;
     for (const ParticipantLog& log : run.participants)
-        if (log.validator && !log.windows.empty() && (!leader || log.windows.size() > leader->windows.size())) leader = &log;
+        if (log.validator && !log.windows.empty() && (!leader || log.windows.size() > leader->windows.size()))
+            leader = &log;
     return leader;
 }
 
@@ -93,7 +96,8 @@ std::vector<Standing> standings(const RunLog& run) {
                 Sums& sum = sums[score.peer];
                 if (std::isfinite(score.tokens)) sum.tokens += score.tokens, ++sum.token_count;
                 if (score.evaluated && std::isfinite(score.own)) sum.own += score.own, ++sum.own_count;
-                if (score.evaluated && std::isfinite(score.random)) sum.random += score.random, ++sum.random_count;
+                if (score.evaluated && std::isfinite(score.random))
+                    sum.random += score.random, ++sum.random_count;
                 by_peer[score.peer].peer = score.peer;
                 by_peer[score.peer].last = score;
                 last_window[score.peer] = line.window;
@@ -104,7 +108,8 @@ std::vector<Standing> standings(const RunLog& run) {
     for (const ParticipantLog& log : run.participants) {
         if (log.validator || sums[log.peer].token_count > 0) continue;
         for (const WindowLine& line : log.windows)
-            if (std::isfinite(line.tokens)) sums[log.peer].tokens += line.tokens, ++sums[log.peer].token_count;
+            if (std::isfinite(line.tokens))
+                sums[log.peer].tokens += line.tokens, ++sums[log.peer].token_count;
     }
     std::vector<Standing> result;
     for (auto& [peer, standing] : by_peer) {
@@ -138,7 +143,8 @@ LossRange heldout_range(const RunLog& run) {
 }
 
 std::vector<PenaltyGroup> penalty_groups(const ParticipantLog& validator) {
-    std::map<int64_t, size_t> position;  // of a window in the log: windows the validator slept through do not break a series
+    std::map<int64_t, size_t>
+        position;  // of a window in the log: windows the validator slept through do not break a series
     for (size_t i = 0; i < validator.windows.size(); ++i) position[validator.windows[i].window] = i;
     std::vector<PenaltyGroup> groups;
     std::map<std::pair<size_t, std::string>, size_t> newest;

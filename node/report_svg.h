@@ -1,5 +1,5 @@
-// Charts as inline SVG. Colours, dashes and fonts come from the page's CSS classes (report_style.h); here is only geometry.
-// Names of series and rows may come from strangers: everything is escaped here.
+// Charts as inline SVG. Colours, dashes and fonts come from the page's CSS classes (report_style.h); here is
+// only geometry. Names of series and rows may come from strangers: everything is escaped here.
 #pragma once
 
 #include <string>
@@ -15,9 +15,9 @@ enum class Unit { plain, share, count, bytes };  // how values read: 3.21, 12 %,
 
 struct Series {
     std::string name;
-    std::string style;         // CSS classes of the line
-    std::vector<Point> points; // x ascending
-    bool labelled = true;      // named at the right end and in tooltips
+    std::string style;          // CSS classes of the line
+    std::vector<Point> points;  // x ascending
+    bool labelled = true;       // named at the right end and in tooltips
 };
 
 struct Rule {  // a horizontal reference line
@@ -26,14 +26,15 @@ struct Rule {  // a horizontal reference line
 };
 
 struct LineChart {
-    std::string label;             // what the chart shows, for screen readers
-    std::string y_title;           // above the axis; the x axis is always "window"
-    std::vector<Series> series;    // earlier ones get their label first where space is short; later ones are drawn below
+    std::string label;    // what the chart shows, for screen readers
+    std::string y_title;  // above the axis; the x axis is always "window"
+    std::vector<Series>
+        series;  // earlier ones get their label first where space is short; later ones are drawn below
     std::vector<Rule> rules;
     Unit unit = Unit::plain;
-    int decimals = 2;              // of values in labels and tooltips (plain and share)
+    int decimals = 2;  // of values in labels and tooltips (plain and share)
     bool from_zero = false;
-    bool robust = false;           // pin outliers to the edge instead of flattening everybody else
+    bool robust = false;  // pin outliers to the edge instead of flattening everybody else
 };
 
 struct Part {
@@ -65,8 +66,8 @@ std::string band_panel(const BandPanel& panel);
 std::string line_swatch(const std::string& style);
 std::string box_swatch(const std::string& style);
 
-// Round values in steps of 1, 2 or 5 · 10^n covering [low, high] with about `wanted` of them, the first ≤ low, the last ≥ high;
-// `whole`: only integers.
+// Round values in steps of 1, 2 or 5 · 10^n covering [low, high] with about `wanted` of them, the first ≤
+// low, the last ≥ high; `whole`: only integers.
 std::vector<double> covering_ticks(double low, double high, int wanted, bool whole = false);
 
 // Positions as near as possible to the wanted ones, in [low, high], in the same order, at least `gap` apart

@@ -50,9 +50,9 @@ void put(std::string& out, char32_t point) {
 }
 
 bool disturbs(char32_t point) {
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x061C || (point >= 0x200B && point <= 0x200F) ||
-           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF ||
-           (point & 0xFFFE) == 0xFFFE;
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x061C ||
+           (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
+           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || (point & 0xFFFE) == 0xFFFE;
 }
 
 // fmt's minus sign is a hyphen; in tables and on axes the real one reads better.
@@ -81,14 +81,27 @@ std::string escape(std::string_view text) {
     while (!text.empty()) {
         const char32_t point = take(text);
         switch (point) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&quot;"; break;
-            case '\'': out += "&#39;"; break;
+            case '&':
+                out += "&amp;";
+                break;
+            case '<':
+                out += "&lt;";
+                break;
+            case '>':
+                out += "&gt;";
+                break;
+            case '"':
+                out += "&quot;";
+                break;
+            case '\'':
+                out += "&#39;";
+                break;
             case '\n':
-            case '\t': out += ' '; break;
-            default: put(out, disturbs(point) ? replacement : point);
+            case '\t':
+                out += ' ';
+                break;
+            default:
+                put(out, disturbs(point) ? replacement : point);
         }
     }
     return out;
@@ -120,7 +133,7 @@ std::string number(double value, int decimals) {
 }
 
 std::string percent(double share, int decimals) {
-    return std::isfinite(share) ? number(share * 100, decimals) + no_break + "%" : dash;
+    return std::isfinite(share * 100) ? number(share * 100, decimals) + no_break + "%" : dash;
 }
 
 std::string count(double value) {
@@ -136,7 +149,8 @@ std::string bytes(double value) {
 std::string grouped(double value) {
     if (!std::isfinite(value) || std::abs(value) >= 1e15) return number(value, 0);
     std::string text = fmt::format("{:.0f}", std::abs(value));
-    for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<size_t>(at), ",");
+    for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3)
+        text.insert(static_cast<size_t>(at), ",");
     return value < 0 ? "−" + text : text;
 }
 
@@ -161,8 +175,9 @@ std::string date(int64_t ms) {
     const auto day = std::chrono::floor<std::chrono::days>(time);
     const std::chrono::year_month_day date{day};
     const auto minute = std::chrono::duration_cast<std::chrono::minutes>(time - day).count();
-    return fmt::format("{}-{:02}-{:02} {:02}:{:02} UTC", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                       static_cast<unsigned>(date.day()), minute / 60, minute % 60);
+    return fmt::format("{}-{:02}-{:02} {:02}:{:02} UTC", static_cast<int>(date.year()),
+                       static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), minute / 60,
+                       minute % 60);
 }
 
 }  // namespace templar::html

@@ -38,8 +38,12 @@ struct Folder {
 
 constexpr int64_t windows = 20, started_ms = 1'790'000'000'000, window_ms = 10'000;
 
-std::string hotkey(size_t i) { return std::string(62, 'a') + fmt::format("{:02x}", i); }
-std::string root(int64_t window) { return fmt::format("{:064x}", 1000 + window); }
+std::string hotkey(size_t i) {
+    return std::string(62, 'a') + fmt::format("{:02x}", i);
+}
+std::string root(int64_t window) {
+    return fmt::format("{:064x}", 1000 + window);
+}
 
 struct Sample {
     std::vector<std::string> names = {"miner-0", "miner-1", "miner-2", "miner-3", "copycat-0", "noise-0"};
@@ -60,25 +64,46 @@ struct Sample {
         log += fields.dump() + "\n";
     }
 
-    // Peer i has weight (6 − i)/21 and final score 6 − i; held-out loss falls from 5.0 by 0.1 a window, logged every second window.
+    // Peer i has weight (6 − i)/21 and final score 6 − i; held-out loss falls from 5.0 by 0.1 a window,
+    // logged every second window.
     json row(size_t i, int64_t w) const {
         json penalty = nullptr;
-        if (roles[i] == "copycat" && w >= 3 && w != 10) penalty = {{"reason", "overlap"}, {"evidence", evidence}};
-        return {{"uid", i + 1}, {"hotkey", hotkey(i)}, {"tokens", 1000 * (i + 1)}, {"evaluated", true}, {"own", 0.02}, {"random", 0.01},
-                {"screen", 0.05}, {"mu", 25.0 + static_cast<double>(i)}, {"sigma", 2.0}, {"ordinal", 19.0 + static_cast<double>(i)},
-                {"binary", 0.5}, {"sync", 1.0}, {"overlap", 0.0}, {"score", 6.0 - static_cast<double>(i)},
-                {"weight", (6.0 - static_cast<double>(i)) / 21}, {"penalty", penalty}};
+        if (roles[i] == "copycat" && w >= 3 && w != 10)
+            penalty = {{"reason", "overlap"}, {"evidence", evidence}};
+        return {{"uid", i + 1},
+                {"hotkey", hotkey(i)},
+                {"tokens", 1000 * (i + 1)},
+                {"evaluated", true},
+                {"own", 0.02},
+                {"random", 0.01},
+                {"screen", 0.05},
+                {"mu", 25.0 + static_cast<double>(i)},
+                {"sigma", 2.0},
+                {"ordinal", 19.0 + static_cast<double>(i)},
+                {"binary", 0.5},
+                {"sync", 1.0},
+                {"overlap", 0.0},
+                {"score", 6.0 - static_cast<double>(i)},
+                {"weight", (6.0 - static_cast<double>(i)) / 21},
+                {"penalty", penalty}};
     }
 
     void build() {
-        swarm = {{"name", "sample run"}, {"text", "a text"}, {"unigram_loss", 4.5}, {"started_ms", started_ms}, {"window_ms", window_ms},
-                 {"model", {{"parameters", 123456}, {"description", "a small Llama"}}}, {"peers", json::array()}};
-        swarm["peers"].push_back({{"uid", 0}, {"name", "validator-0"}, {"role", "validator"}, {"hotkey", hotkey(99)}});
+        swarm = {
+            {"name", "sample run"},   {"text", "a text"},
+            {"unigram_loss", 4.5},    {"started_ms", started_ms},
+            {"window_ms", window_ms}, {"model", {{"parameters", 123456}, {"description", "a small Llama"}}},
+            {"peers", json::array()}};
+        swarm["peers"].push_back(
+            {{"uid", 0}, {"name", "validator-0"}, {"role", "validator"}, {"hotkey", hotkey(99)}});
         std::string& validator = logs["validator-0"];
-        add(validator, started_ms, "start", {{"role", "validator"}, {"hotkey", hotkey(99)}, {"uid", 0}, {"threads", 1}});
+        add(validator, started_ms, "start",
+            {{"role", "validator"}, {"hotkey", hotkey(99)}, {"uid", 0}, {"threads", 1}});
         for (size_t i = 0; i < names.size(); ++i) {
-            swarm["peers"].push_back({{"uid", i + 1}, {"name", names[i]}, {"role", roles[i]}, {"hotkey", hotkey(i)}});
-            add(logs[fmt::format("p{}", i)], started_ms, "start", {{"role", "miner"}, {"hotkey", hotkey(i)}, {"uid", i + 1}, {"threads", 1}});
+            swarm["peers"].push_back(
+                {{"uid", i + 1}, {"name", names[i]}, {"role", roles[i]}, {"hotkey", hotkey(i)}});
+            add(logs[fmt::format("p{}", i)], started_ms, "start",
+                {{"role", "miner"}, {"hotkey", hotkey(i)}, {"uid", i + 1}, {"threads", 1}});
         }
         for (int64_t w = 0; w < windows; ++w) {
             const int64_t t = started_ms + (w + 1) * window_ms;
@@ -86,18 +111,45 @@ struct Sample {
             for (size_t i = 0; i < names.size(); ++i) {
                 rows.push_back(row(i, w));
                 add(logs[fmt::format("p{}", i)], t, "window",
-                    {{"window", w}, {"root", root(w)}, {"tokens", 1000 * (i + 1)}, {"train_loss", 5.0 - 0.1 * w}, {"tokens_per_second", 100.0},
-                     {"bytes_up", 64000}, {"bytes_down", 384000},
-                     {"phases", {{"train", 6.0}, {"compress", 0.1}, {"commit", 0.1}, {"upload", 0.2}, {"gather", 0.5}, {"apply", 0.3}, {"wait", 2.8}}},
+                    {{"window", w},
+                     {"root", root(w)},
+                     {"tokens", 1000 * (i + 1)},
+                     {"train_loss", 5.0 - 0.1 * w},
+                     {"tokens_per_second", 100.0},
+                     {"bytes_up", 64000},
+                     {"bytes_down", 384000},
+                     {"phases",
+                      {{"train", 6.0},
+                       {"compress", 0.1},
+                       {"commit", 0.1},
+                       {"upload", 0.2},
+                       {"gather", 0.5},
+                       {"apply", 0.3},
+                       {"wait", 2.8}}},
                      {"accepted", true}});
             }
             add(validator, t, "window",
-                {{"window", w}, {"root", root(w)}, {"train_loss", 5.0 - 0.1 * w}, {"heldout_loss", w % 2 == 0 ? json(5.0 - 0.1 * w) : json(nullptr)},
-                 {"tokens", 21000}, {"tokens_per_second", 2100.0}, {"accepted", 6}, {"rejected", 0}, {"bytes_down", 384000},
-                 {"phases", {{"stage1", 0.5}, {"record", 0.2}, {"stage2", 4.0}, {"heldout", 1.0}, {"apply", 0.3}, {"wait", 4.0}}}, {"peers", rows}});
+                {{"window", w},
+                 {"root", root(w)},
+                 {"train_loss", 5.0 - 0.1 * w},
+                 {"heldout_loss", w % 2 == 0 ? json(5.0 - 0.1 * w) : json(nullptr)},
+                 {"tokens", 21000},
+                 {"tokens_per_second", 2100.0},
+                 {"accepted", 6},
+                 {"rejected", 0},
+                 {"bytes_down", 384000},
+                 {"phases",
+                  {{"stage1", 0.5},
+                   {"record", 0.2},
+                   {"stage2", 4.0},
+                   {"heldout", 1.0},
+                   {"apply", 0.3},
+                   {"wait", 4.0}}},
+                 {"peers", rows}});
         }
         for (auto& [name, log] : logs)
-            add(log, started_ms + 21 * window_ms, "stop", {{"root", root(windows - 1)}, {"window", windows - 1}});
+            add(log, started_ms + 21 * window_ms, "stop",
+                {{"root", root(windows - 1)}, {"window", windows - 1}});
     }
 
     RunLog read(const Folder& folder, bool with_swarm = true) const {
@@ -107,7 +159,9 @@ struct Sample {
     }
 };
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 size_t occurrences(const std::string& text, const std::string& part) {
     size_t count = 0;
@@ -133,10 +187,12 @@ std::string markup_trouble(const std::string& page) {
         for (char quote = 0; end < page.size() && (quote || page[end] != '>'); ++end) {
             if (page[end] == '<') return "< inside a tag: " + page.substr(at, 60);
             if (page[end] == '"') quote = quote ? 0 : '"';
-            if (page[end] == '=' && !quote && page[end + 1] != '"') return "unquoted attribute: " + page.substr(at, 60);
+            if (page[end] == '=' && !quote && page[end + 1] != '"')
+                return "unquoted attribute: " + page.substr(at, 60);
         }
         const std::string tag = page.substr(at + 1, end - at - 1);
-        const std::string name = tag.substr(tag.starts_with('/') ? 1 : 0, tag.find_first_of(" /", 1) - (tag.starts_with('/') ? 1 : 0));
+        const std::string name = tag.substr(tag.starts_with('/') ? 1 : 0,
+                                            tag.find_first_of(" /", 1) - (tag.starts_with('/') ? 1 : 0));
         at = end + 1;
         if (tag.starts_with('/')) {
             if (open.empty() || open.back() != tag.substr(1)) return "unexpected </" + tag.substr(1) + ">";
@@ -157,7 +213,8 @@ TEST_CASE("the summary has the numbers that the logs hold") {
     CHECK(run.bad_lines() == 0);
     const json summary = json::parse(summary_json(run));
     CHECK(summary["heldout_loss_start"] == doctest::Approx(5.0));
-    CHECK(summary["heldout_loss_end"] == doctest::Approx(3.2));  // window 18, the last one with a held-out loss
+    CHECK(summary["heldout_loss_end"] ==
+          doctest::Approx(3.2));  // window 18, the last one with a held-out loss
     CHECK(summary["unigram_loss"] == 4.5);
     CHECK(summary["roots_equal"] == true);
     CHECK(summary["root"] == root(19));
@@ -185,10 +242,12 @@ TEST_CASE("the page is whole, well-formed and needs nothing from outside") {
     const RunLog run = Sample().read(folder);
     const std::string page = render_report(run);
     CHECK(markup_trouble(page) == "");
-    for (const char* outside : {"http://", "https://", "src=", "href=", "url(", "@import", "<script", "nan", "-inf", ">inf"})
+    for (const char* outside :
+         {"http://", "https://", "src=", "href=", "url(", "@import", "<script", "nan", "-inf", ">inf"})
         CHECK_MESSAGE(!contains(page, outside), outside);
-    for (const char* part : {"sample run", "All 7 replicas agree: root", "5.00 → 3.20", "unigram 4.50", "a small Llama", "123,456", "copycat-0",
-                             "noise-0", "Final score", "Binary average", "build/bin/report", "0.71 of indices equal", "Traffic"})
+    for (const char* part : {"sample run", "All 7 replicas agree: root", "5.00 → 3.20", "unigram 4.50",
+                             "a small Llama", "123,456", "copycat-0", "noise-0", "Final score",
+                             "Binary average", "build/bin/report", "0.71 of indices equal", "Traffic"})
         CHECK_MESSAGE(contains(page, part), part);
     CHECK(contains(page, root(19)));
     CHECK(contains(page, "28.6\u00A0%"));  // the first peer's weight, 6/21
@@ -197,14 +256,17 @@ TEST_CASE("the page is whole, well-formed and needs nothing from outside") {
 
 TEST_CASE("the checker itself finds broken markup") {
     CHECK(markup_trouble("<!DOCTYPE html><p>a</p>") == "");
-    for (const char* broken : {"<!DOCTYPE html><p>a", "<!DOCTYPE html><p><b>a</p></b>", "<!DOCTYPE html><p class=x>a</p>", "<!DOCTYPE html><p>a & b</p>"})
+    for (const char* broken : {"<!DOCTYPE html><p>a", "<!DOCTYPE html><p><b>a</p></b>",
+                               "<!DOCTYPE html><p class=x>a</p>", "<!DOCTYPE html><p>a & b</p>"})
         CHECK(markup_trouble(broken) != "");
 }
 
 TEST_CASE("hostile names and evidence are text, never markup") {
     const std::string script = "<script>alert('1')</script>";
     const Folder folder;
-    Sample sample({"</title><b onload=\"x\">", script, "\"'><img>", "&amp;", std::string(5000, 'W'), "evil\u202Etxt\x01"}, script + "\n\"&");
+    Sample sample({"</title><b onload=\"x\">", script, "\"'><img>", "&amp;", std::string(5000, 'W'),
+                   "evil\u202Etxt\x01"},
+                  script + "\n\"&");
     sample.swarm["name"] = script;
     sample.swarm["text"] = "</dd>";
     Sample::add(sample.logs["p0"], started_ms, "error", {{"message", script}});
@@ -223,8 +285,12 @@ TEST_CASE("a killed process, garbage and foreign events") {
     const Folder folder;
     Sample sample;
     std::string& log = sample.logs["p0"];
-    log += "not json\n\n[1,2]\n{\"t\":1}\n{\"event\":\"window\"}\n{\"event\":\"window\",\"window\":-1}\n{\"event\":\"window\",\"window\":1e300}\n";
-    log += std::string("\xff\xfe\0{", 4) + "\n{\"event\":\"\xff\"}\n{\"event\":\"window\",\"window\":3,\"tokens\":1e999}\n";
+    log +=
+        "not "
+        "json\n\n[1,2]\n{\"t\":1}\n{\"event\":\"window\"}\n{\"event\":\"window\",\"window\":-1}\n{\"event\":"
+        "\"window\",\"window\":1e300}\n";
+    log += std::string("\xff\xfe\0{", 4) +
+           "\n{\"event\":\"\xff\"}\n{\"event\":\"window\",\"window\":3,\"tokens\":1e999}\n";
     log += std::string(100000, '[') + "\n{\"event\":\"of another program\",\"t\":5}\n";
     log += "{\"t\":1790000000000,\"event\":\"win";
     sample.logs["p1"].clear();
@@ -252,7 +318,9 @@ TEST_CASE("a killed process, garbage and foreign events") {
 
 TEST_CASE("a complete last line without its newline counts") {
     const Folder folder;
-    folder.write("peers/m/events.jsonl", "{\"t\":1,\"event\":\"start\",\"role\":\"miner\"}\n{\"t\":2,\"event\":\"window\",\"window\":0,\"root\":\"AB\"}");
+    folder.write("peers/m/events.jsonl",
+                 "{\"t\":1,\"event\":\"start\",\"role\":\"miner\"}\n{\"t\":2,\"event\":\"window\",\"window\":"
+                 "0,\"root\":\"AB\"}");
     const RunLog run = read_run(folder.path);
     REQUIRE(run.participants.size() == 1);
     CHECK(run.participants[0].windows.size() == 1);
@@ -264,13 +332,20 @@ TEST_CASE("a complete last line without its newline counts") {
 
 TEST_CASE("numbers of the wrong kind show as a dash") {
     const Folder folder;
-    folder.write("swarm.json", R"({"name":7,"unigram_loss":"4","started_ms":-5,"window_ms":null,"model":[],"peers":[1,{},{"uid":"x","name":null}]})");
-    const std::string rows = "[{\"hotkey\":\"" + hotkey(0) + R"(","uid":1.5,"mu":null,"sigma":"x","weight":{},"penalty":3},4,{"uid":1},)" +
-                             "{\"hotkey\":\"" + hotkey(1) + R"(","uid":2,"mu":1e308,"sigma":1e308,"score":-1e308,"weight":1e308,"tokens":1e308,"own":-1e308,"evaluated":true}])";
+    folder.write(
+        "swarm.json",
+        R"({"name":7,"unigram_loss":"4","started_ms":-5,"window_ms":null,"model":[],"peers":[1,{},{"uid":"x","name":null}]})");
+    const std::string rows =
+        "[{\"hotkey\":\"" + hotkey(0) +
+        R"(","uid":1.5,"mu":null,"sigma":"x","weight":{},"penalty":3},4,{"uid":1},)" + "{\"hotkey\":\"" +
+        hotkey(1) +
+        R"(","uid":2,"mu":1e308,"sigma":1e308,"score":-1e308,"weight":1e308,"tokens":1e308,"own":-1e308,"evaluated":true}])";
     std::string log;
     for (int w = 0; w < 3; ++w)
-        log += "{\"event\":\"window\",\"window\":" + std::to_string(w * 500000000) +
-               R"(,"root":5,"train_loss":"x","heldout_loss":1e308,"phases":{"a":null,"stage1":-1e308,"wait":1e308},"bytes_down":-3,"peers":)" + rows + "}\n";
+        log +=
+            "{\"event\":\"window\",\"window\":" + std::to_string(w * 500000000) +
+            R"(,"root":5,"train_loss":"x","heldout_loss":1e308,"phases":{"a":null,"stage1":-1e308,"wait":1e308},"bytes_down":-3,"peers":)" +
+            rows + "}\n";
     folder.write("peers/v/events.jsonl", log);
     const RunLog run = read_run(folder.path);
     CHECK(run.bad_lines() == 0);
@@ -348,7 +423,8 @@ TEST_CASE("of a window logged twice the later line counts") {
     Sample sample;
     const Folder folder;
     Sample::add(sample.logs["p0"], started_ms + 1, "start", {{"role", "miner"}, {"hotkey", hotkey(0)}});
-    Sample::add(sample.logs["p0"], started_ms + 2, "window", {{"window", 19}, {"root", root(19)}, {"tokens", 77}});
+    Sample::add(sample.logs["p0"], started_ms + 2, "window",
+                {{"window", 19}, {"root", root(19)}, {"tokens", 77}});
     const RunLog run = sample.read(folder);
     for (const ParticipantLog& log : run.participants) {
         if (log.folder != "p0") continue;
@@ -380,7 +456,8 @@ TEST_CASE("a peer that left has no weight at the end") {
     Sample sample;
     const Folder folder;
     json rows = json::array({sample.row(0, 20), sample.row(1, 20)});
-    Sample::add(sample.logs["validator-0"], started_ms, "window", {{"window", 20}, {"root", root(20)}, {"peers", rows}});
+    Sample::add(sample.logs["validator-0"], started_ms, "window",
+                {{"window", 20}, {"root", root(20)}, {"peers", rows}});
     const json summary = json::parse(summary_json(sample.read(folder)));
     CHECK(summary["peers"][0]["weight"].is_number());
     CHECK(summary["peers"][5]["weight"].is_null());
@@ -409,10 +486,13 @@ TEST_CASE("a long run with many peers stays a page of bearable size") {
     const Folder folder;
     std::string log;
     for (int64_t w = 0; w < 1500; ++w) {
-        log += fmt::format("{{\"event\":\"window\",\"window\":{},\"heldout_loss\":{},\"peers\":[", w, 5.0 - 0.001 * w);
+        log += fmt::format("{{\"event\":\"window\",\"window\":{},\"heldout_loss\":{},\"peers\":[", w,
+                           5.0 - 0.001 * w);
         for (int i = 0; i < 40; ++i)
-            log += fmt::format("{}{{\"hotkey\":\"{}\",\"uid\":{},\"mu\":{},\"sigma\":2,\"score\":{},\"weight\":0.025,\"penalty\":{{\"reason\":\"late\",\"evidence\":\"{}\"}}}}",
-                               i ? "," : "", hotkey(i), i, 20 + i % 7, 0.1 * i + 0.001 * (w * 7919 % 1000), "x");
+            log += fmt::format(
+                "{}{{\"hotkey\":\"{}\",\"uid\":{},\"mu\":{},\"sigma\":2,\"score\":{},\"weight\":0.025,"
+                "\"penalty\":{{\"reason\":\"late\",\"evidence\":\"{}\"}}}}",
+                i ? "," : "", hotkey(i), i, 20 + i % 7, 0.1 * i + 0.001 * (w * 7919 % 1000), "x");
         log += "]}\n";
     }
     folder.write("peers/v/events.jsonl", log);
@@ -427,7 +507,8 @@ TEST_CASE("axis ticks are round and cover") {
     using svg::covering_ticks;
     CHECK(covering_ticks(0, 19, 8, true) == std::vector<double>{0, 5, 10, 15, 20});
     CHECK(covering_ticks(0, 1, 6, true) == std::vector<double>{0, 1});
-    for (const auto& [low, high] : std::vector<std::pair<double, double>>{{3.2, 5.1}, {-1, 1}, {7, 7}, {0, 0}, {1e-9, 2e-9}, {-1e29, 1e29}, {1e15, 1e15 + 1}, {NAN, 3}}) {
+    for (const auto& [low, high] : std::vector<std::pair<double, double>>{
+             {3.2, 5.1}, {-1, 1}, {7, 7}, {0, 0}, {1e-9, 2e-9}, {-1e29, 1e29}, {1e15, 1e15 + 1}, {NAN, 3}}) {
         const std::vector<double> ticks = covering_ticks(low, high, 5);
         REQUIRE(ticks.size() >= 2);
         CHECK(ticks.size() <= 12);
@@ -446,7 +527,9 @@ TEST_CASE("labels are spread, in order and inside") {
         for (size_t i = 0; i < placed.size(); ++i) {
             CHECK(placed[i] >= low - 1e-9);
             CHECK(placed[i] <= high + 1e-9);
-            if (i > 0) CHECK(placed[i] - placed[i - 1] >= std::min(gap, (high - low) / static_cast<double>(placed.size() - 1)) - 1e-9);
+            if (i > 0)
+                CHECK(placed[i] - placed[i - 1] >=
+                      std::min(gap, (high - low) / static_cast<double>(placed.size() - 1)) - 1e-9);
         }
         return placed;
     };

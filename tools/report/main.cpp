@@ -11,29 +11,35 @@
 using namespace templar;
 
 int main(int argc, char** argv) {
-    return run_program(argc, argv, "report", "Turns the logs of a run into one self-contained HTML page.", [](CLI::App& app) {
-        struct Options {
-            std::string folder, out = "report.html";
-            bool json = false;
-        };
-        auto options = std::make_shared<Options>();
-        app.add_option("run", options->folder, "run folder, with peers/<name>/events.jsonl")->required()->type_name("RUN_FOLDER");
-        app.add_option("--out", options->out, "the page to write (replaced if it exists)")->type_name("FILE");
-        app.add_flag("--json", options->json, "print a summary as JSON instead of writing a page");
-        return [options] {
-            const RunLog run = read_run(options->folder);
-            if (options->json) {
-                fmt::print("{}", summary_json(run));
+    return run_program(
+        argc, argv, "report", "Turns the logs of a run into one self-contained HTML page.",
+        [](CLI::App& app) {
+            struct Options {
+                std::string folder, out = "report.html";
+                bool json = false;
+            };
+            auto options = std::make_shared<Options>();
+            app.add_option("run", options->folder, "run folder, with peers/<name>/events.jsonl")
+                ->required()
+                ->type_name("RUN_FOLDER");
+            app.add_option("--out", options->out, "the page to write (replaced if it exists)")
+                ->type_name("FILE");
+            app.add_flag("--json", options->json, "print a summary as JSON instead of writing a page");
+            return [options] {
+                const RunLog run = read_run(options->folder);
+                if (options->json) {
+                    fmt::print("{}", summary_json(run));
+                    return 0;
+                }
+                const std::string page = render_report(run);
+                write_file(options->out, as_bytes(page));
+                fmt::print("{}: {} windows, {} logs, {:.1f} kB\n", options->out, window_count(run),
+                           run.participants.size(), static_cast<double>(page.size()) / 1000);
+                if (run.bad_lines() > 0) fmt::print("{} unreadable lines skipped\n", run.bad_lines());
+                const Agreement agreement = root_agreement(run);
+                if (!agreement.equal && agreement.replicas > 0)
+                    fmt::print("warning: the replicas do not agree, see the page\n");
                 return 0;
-            }
-            const std::string page = render_report(run);
-            write_file(options->out, as_bytes(page));
-            fmt::print("{}: {} windows, {} logs, {:.1f} kB\n", options->out, window_count(run), run.participants.size(),
-                       static_cast<double>(page.size()) / 1000);
-            if (run.bad_lines() > 0) fmt::print("{} unreadable lines skipped\n", run.bad_lines());
-            const Agreement agreement = root_agreement(run);
-            if (!agreement.equal && agreement.replicas > 0) fmt::print("warning: the replicas do not agree, see the page\n");
-            return 0;
-        };
-    });
+            };
+        });
 }
