@@ -4,6 +4,7 @@
 
 #include <fmt/core.h>
 
+#include <cctype>
 #include <cmath>
 #include <map>
 
@@ -11,34 +12,39 @@ namespace templar::html {
 
 namespace {
 
-// "4 miners, a copycat and a validator"
-std::string cast(const RunLog& run) {
+std::string listed(const std::vector<std::string>& parts) {
+    std::string text;
+    for (size_t i = 0; i < parts.size(); ++i) text += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];
+    return text;
+}
+
+// "4 miners trained one model of 3.25 M parameters together for 20 windows, with one copycat among them, scored by one validator"
+std::string story(const RunLog& run) {
     std::map<std::string, int64_t> counts;
     for (const PeerInfo& peer : run.peers) ++counts[peer.role];
-    std::vector<std::string> parts;
-    const auto add = [&](const char* role, const char* one, const char* many) {
+    const auto counted = [&](std::vector<std::string>& parts, const char* role, const char* one, const char* many) {
         const int64_t count = counts[role];
         if (count > 0) parts.push_back(count == 1 ? fmt::format("one {}", one) : fmt::format("{} {}", count, many));
     };
-    add("miner", "miner", "miners");
-    add("copycat", "copycat", "copycats");
-    add("noise", "peer sending noise", "peers sending noise");
-    add("unknown", "peer of unknown role", "peers of unknown role");
-    add("validator", "validator", "validators");
-    std::string text;
-    for (size_t i = 0; i < parts.size(); ++i)
-        text += (i == 0 ? "" : i + 1 == parts.size() ? " and " : ", ") + parts[i];
+    std::vector<std::string> trained, among, scored;
+    counted(trained, "miner", "miner", "miners");
+    counted(trained, "unknown", "peer of unknown role", "peers of unknown role");
+    counted(among, "copycat", "copycat", "copycats");
+    counted(among, "noise", "peer sending noise", "peers sending noise");
+    counted(scored, "validator", "validator", "validators");
+    std::string text = trained.empty() ? "Nobody known" : listed(trained);
+    text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+    text += " trained one model";
+    if (std::isfinite(run.model_parameters)) text += fmt::format(" of {} parameters", count(run.model_parameters));
+    text += fmt::format(" together for {} windows", grouped(static_cast<double>(window_count(run))));
+    if (!among.empty()) text += fmt::format(", with {} among them", listed(among));
+    if (!scored.empty()) text += fmt::format(", scored by {}", listed(scored));
     return text;
 }
 
 std::string lead(const Page& page) {
     const RunLog& run = page.run;
-    std::string who = cast(run);
-    if (who.empty()) who = "nobody";
-    who[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(who[0])));
-    std::string text = fmt::format("{} trained one model", who);
-    if (std::isfinite(run.model_parameters)) text += fmt::format(" of {} parameters", count(run.model_parameters));
-    text += fmt::format(" together for {} windows", grouped(static_cast<double>(window_count(run))));
+    std::string text = story(run);
     if (!std::isfinite(page.heldout.start)) return text + ".";
     const double gained = page.heldout.start - page.heldout.end;
     text += fmt::format(". On text that nobody trained on, the loss {} from {} to {} nats per token", gained >= 0 ? "fell" : "rose",
@@ -139,12 +145,11 @@ std::string facts(const Page& page) {
         out += fmt::format("<div{}><dt>{}</dt><dd>{}</dd></div>\n", long_text ? R"( class="long")" : "", what, value);
     };
     fact("Model", escape(clip(run.model_description, 200)), true);
-    fact("Parameters", grouped(run.model_parameters));
     fact("Text", escape(clip(run.text, 200)), true);
+    fact("Parameters", grouped(run.model_parameters));
     fact("Started", date(run.started_ms));
     fact("Duration", duration(run_seconds(run)));
-    if (std::isfinite(run.window_ms)) fact("Window", seconds(run.window_ms / 1000));
-    fact("Participants", fmt::format("{}", run.participants.size()));
+    if (std::isfinite(run.window_ms)) fact("Window", fmt::format("{:.4g} s", run.window_ms / 1000));
     return fmt::format("<dl class=\"facts\">\n{}</dl>\n", out);
 }
 

@@ -62,7 +62,7 @@ svg::BarChart phase_chart(const Page& page, bool validators) {
         }
     if (std::isfinite(page.run.window_ms) && page.run.window_ms > 0) {
         chart.rule = page.run.window_ms / 1000;
-        chart.rule_name = "window " + seconds(chart.rule);
+        chart.rule_name = fmt::format("window {:.4g} s", chart.rule);
     }
     return chart;
 }
@@ -114,9 +114,9 @@ svg::LineChart bytes_chart(const Page& page) {
 
 svg::LineChart speed_chart(const Page& page) {
     svg::LineChart chart;
-    chart.label = "Tokens per window of each miner";
+    chart.label = "Tokens per second of each miner";
     chart.y_title = "tokens per second";
-    chart.decimals = 0;
+    chart.unit = svg::Unit::count;
     chart.from_zero = true;
     for (const ParticipantLog& log : page.run.participants) {
         if (log.validator) continue;
@@ -176,9 +176,9 @@ std::string time_section(const Page& page) {
     std::string out = phase_figure(page, false) + phase_figure(page, true);
     std::string pair;
     if (const svg::LineChart chart = bytes_chart(page); !chart.series.empty())
-        pair += figure("Traffic", "What crossed the network in each window. Loss evaluation and merging need every payload once.", half_width(chart));
+        pair += figure("Traffic", "What crossed the network in each window.", half_width(chart));
     if (const svg::LineChart chart = speed_chart(page); !chart.series.empty())
-        pair += figure("Speed", "Tokens each miner trained on per second.", half_width(chart));
+        pair += figure("Speed", "Tokens trained per second, by each miner’s own account.", half_width(chart));
     if (!pair.empty()) out += "<div class=\"pair\">\n" + pair + "</div>\n";
     return out.empty() ? "" : "<section>\n<h2>Time and traffic</h2>\n" + out + "</section>\n";
 }

@@ -114,7 +114,7 @@ std::string rating_panels(const Page& page) {
 std::string weight_cell(const Page& page, const Standing& standing) {
     const double weight = standing.last.weight;
     if (!std::isfinite(weight)) return "–";
-    return fmt::format(R"(<span class="share {}"><i style="width:{:.1f}%"></i></span>{})", page.styles[standing.peer],
+    return fmt::format(R"(<span class="share {}"><i style="width:{:.1f}%"></i></span><b>{}</b>)", page.styles[standing.peer],
                        std::clamp(weight, 0.0, 1.0) * 100, percent(weight, 1));
 }
 
@@ -123,8 +123,8 @@ std::string peer_cell(const Page& page, size_t peer) { return svg::line_swatch(p
 std::string uid_text(const PeerInfo& peer) { return peer.uid < 0 ? "–" : std::to_string(peer.uid); }
 
 std::string windows_text(const PenaltyGroup& group) {
-    if (group.first_window == group.last_window) return fmt::format("{}", group.last_window);
-    return fmt::format("{}–{}", group.first_window, group.last_window);
+    if (group.count == 1) return fmt::format("{}", group.last_window);
+    return fmt::format("{}–{} <span class=\"soft\">× {}</span>", group.first_window, group.last_window, group.count);
 }
 
 std::string reason_text(const std::string& reason) {
@@ -151,7 +151,7 @@ std::string score_section(const Page& page) {
                   score_chart(page, "Weight of each peer over windows", "share of all weights", [](const PeerScore& s) { return s.weight; },
                               svg::Unit::share, 1));
     out += figure("Own pages minus random pages",
-                  "Who trained on its assigned pages improves those most. Copies and noise do not: their gap is zero or negative.",
+                  "Who trained on its assigned pages improves those most. A copy or noise favours neither, so its gap should stay near zero.",
                   score_chart(page, "Improvement on own pages minus improvement on random pages", "relative improvement, own − random",
                               [](const PeerScore& s) { return s.evaluated ? s.own - s.random : no_value; }, svg::Unit::share, 2, true));
     out += figure("Binary average", "Running mean of the sign of that gap. At or below zero the final score is zero.",
@@ -184,15 +184,15 @@ std::string penalty_section(const Page& page) {
     std::string out = "<section>\n<h2>Penalties</h2>\n";
     if (groups.empty()) return out + "<p class=\"note\">None: every payload that was due came in time and well-formed.</p></section>\n";
     out += "<p class=\"note\">Newest first. The same reason in consecutive windows is one row, with the evidence of the last.</p>\n";
-    Table table("Penalties", {">windows", ">times", "peer", "reason", "evidence"});
+    Table table("Penalties", {"windows", "peer", "reason", "evidence"});
     for (size_t i = 0; i < std::min(groups.size(), max_groups_shown); ++i) {
         const PenaltyGroup& group = groups[i];
-        table.cell(windows_text(group)).cell(grouped(static_cast<double>(group.count))).cell(peer_cell(page, group.peer));
+        table.cell(windows_text(group)).cell(peer_cell(page, group.peer));
         table.cell(reason_text(group.reason)).wide_cell(escape(clip(group.evidence, max_evidence)));
     }
     out += table.html();
     const std::vector<PenaltyLine>& all = page.leader->penalties;
-    Table full("All penalties", {">window", "peer", "reason", "evidence"});
+    Table full("All penalties", {"window", "peer", "reason", "evidence"});
     const size_t listed = std::min(all.size(), max_penalties_listed);
     for (auto line = all.rbegin(); line != all.rbegin() + static_cast<ptrdiff_t>(listed); ++line)
         full.cell(std::to_string(line->window)).cell(page.name(line->peer)).cell(reason_text(line->reason)).wide_cell(

@@ -24,7 +24,7 @@ struct Scale {
     double low, high, from, to;
     double operator()(double value) const {
         const double share = high > low ? (value - low) / (high - low) : 0.5;
-        return from + std::clamp(share, -0.5, 1.5) * (to - from);
+        return from + std::clamp(share, 0.0, 1.0) * (to - from);
     }
 };
 
@@ -56,17 +56,18 @@ std::string open_svg(double width, double height, std::string_view label) {
 
 std::string value_text(double value, Unit unit, int decimals) {
     if (unit == Unit::share) return html::percent(value, decimals);
-    return unit == Unit::bytes ? html::bytes(value) : html::number(value, decimals);
+    if (unit == Unit::bytes) return html::bytes(value);
+    return unit == Unit::count ? html::count(value) : html::number(value, decimals);
 }
 
 std::string tick_text(double value, double step, Unit unit) {
-    if (unit == Unit::bytes) {  // "20 MB" and "0", not "20.0 MB" and "0 B"
-        std::string text = html::bytes(value);
-        const size_t space = text.find(' ');
+    if (unit == Unit::bytes || unit == Unit::count) {  // "20 MB" and "0", not "20.0 MB" and "0 B"
+        std::string text = value_text(value, unit, 0);
         if (const size_t point = text.find('.'); point != std::string::npos) {
-            size_t keep = text.find_last_not_of('0', space - 1);
-            keep += text[keep] == '.' ? 0 : 1;
-            text.erase(keep, space - keep);
+            const size_t end = std::min(text.find("\u00A0"), text.size());
+            const size_t last = text.find_last_not_of('0', end - 1);
+            const size_t keep = text[last] == '.' ? last : last + 1;
+            text.erase(keep, end - keep);
         }
         return value == 0 ? "0" : text;
     }
@@ -180,7 +181,6 @@ void LineChartDrawing::lay_out() {
     const Range y_range = value_range(chart_);
     y_ticks_ = y_range.empty() ? covering_ticks(0, 1, 5) : covering_ticks(y_range.low, y_range.high, height_ < 260 ? 4 : 6);
     x_ticks_ = covering_ticks(x_range.low, x_range.high, narrow_ ? 4 : static_cast<int>(width_ / 80), true);
-    std::erase_if(x_ticks_, [&](double tick) { return tick < x_range.low || tick > x_range.high; });
 
     double left = 0, right = 0;
     const double step = y_ticks_[1] - y_ticks_[0];
@@ -200,6 +200,9 @@ void LineChartDrawing::lay_out() {
     }
     for (const EndLabel& label : labels_) right = std::max(right, text_width(label.text));
     x_ = {x_range.low, x_range.high, left + 10, width_ - right - (labels_.empty() ? 8 : 20)};
+    // The last window always has its number; a round one that would touch it gives way.
+    std::erase_if(x_ticks_, [&](double tick) { return tick < x_range.low || x_(tick) > x_.to - 12 - text_width(html::grouped(tick)); });
+    x_ticks_.push_back(x_range.high);
     for (EndLabel& label : labels_)
         label.x = std::string_view(label.classes) == "t end" ? x_(label.x) : x_.to, label.y = y_(label.y);
 }
@@ -295,7 +298,7 @@ std::string line_chart(const LineChart& chart, int width, int height) { return L
 
 std::string bar_chart(const BarChart& chart, int width) {
     const bool narrow = width < 420;  // names stand above their bars
-    const double pitch = narrow ? 42 : 32, thickness = 20, top = 22;
+    const double pitch = narrow ? 46 : 32, thickness = 20, top = 22;
     double longest = chart.rule, left = 0;
     const auto total_of = [](const BarRow& row) {
         double total = 0;
@@ -316,10 +319,6 @@ std::string bar_chart(const BarChart& chart, int width) {
         out += text_at(x(tick), bottom + 18, tick == 0 && narrow ? "t tick" : "t tick m", html::number(tick, ticks[1] < 1 ? 2 : 0));
     }
     out += text_at((x.from + x.to) / 2, bottom + 34, "t axis-title m", "seconds per window, mean");
-    if (chart.rule > 0) {
-        out += line_at(x(chart.rule), top - 6, x(chart.rule), bottom + 4, "rule");
-        out += text_at(x(chart.rule), 11, "t rule-label e", chart.rule_name);
-    }
     double y = top;
     for (const BarRow& row : chart.rows) {
         const double bar = narrow ? y + 18 : y + 5;
@@ -331,7 +330,7 @@ std::string bar_chart(const BarChart& chart, int width) {
             const double from = x(sum), to = x(sum + value);
             sum += value;
             if (to - from < 0.3) continue;
-            const std::string title = fmt::format("{}: {} {} of {}", html::escape(row.name), html::escape(chart.parts[i].name),
+            const std::string title = fmt::format("{}: {} {} of {}", html::escape(html::clip(row.name, 40)), html::escape(chart.parts[i].name),
                                                   html::seconds(value), html::seconds(total_of(row)));
             out += fmt::format(R"(<g><title>{}</title><rect class="part {}" x="{}" y="{}" width="{}" height="{}"/>)", title,
                                chart.parts[i].style, coordinate(from), coordinate(bar),
@@ -341,25 +340,33 @@ std::string bar_chart(const BarChart& chart, int width) {
                                    coordinate(from + 6), coordinate(bar + 14), html::escape(chart.parts[i].name));
             out += "</g>";
         }
-        out += text_at(x(sum) + 6, bar + 14, "t total", html::seconds(sum));
+        out += text_at(width - 2, bar + 14, "t total e", html::seconds(sum));
         y += pitch;
+    }
+    if (chart.rule > 0) {
+        out += line_at(x(chart.rule), top - 6, x(chart.rule), bottom + 4, "rule");
+        out += text_at(x(chart.rule), 11, "t rule-label e", chart.rule_name);
     }
     return out + "</svg>";
 }
 
 std::string band_panel(const BandPanel& panel) {
-    const double width = 230, height = 138, top = 26, bottom = height - 20;
-    const std::vector<double> ticks = covering_ticks(panel.y_low, panel.y_high, 3);
+    const double width = 230, height = 146, top = 28, bottom = height - 20;
+    const bool sensible = usable(panel.y_low) && usable(panel.y_high) && panel.y_low < panel.y_high;
+    const double low = sensible ? panel.y_low : 0, high = sensible ? panel.y_high : 1, pad = 0.05 * (high - low);
+    std::vector<double> ticks = covering_ticks(low, high, 5);
+    const double step = ticks[1] - ticks[0];
+    const Scale y{low - pad, high + pad, bottom, top};
+    std::erase_if(ticks, [&](double tick) { return tick < y.low || tick > y.high; });
     double left = 0;
-    for (double tick : ticks) left = std::max(left, text_width(tick_text(tick, ticks[1] - ticks[0], Unit::plain)));
-    const Scale x{panel.x_low, panel.x_high, left + 8, width - 6};
-    const Scale y{ticks.front(), ticks.back(), bottom, top};
-    std::string out = open_svg(width, height, panel.title + ": " + panel.note);
-    out += fmt::format("<title>{}</title>", html::escape(panel.title + ": " + panel.note));
+    for (double tick : ticks) left = std::max(left, text_width(tick_text(tick, step, Unit::plain)));
+    const Scale x{panel.x_low, panel.x_high, left + 12, width - 6};
+    const std::string label = html::clip(panel.title, 40) + ": " + panel.note;
+    std::string out = open_svg(width, height, label) + fmt::format("<title>{}</title>", html::escape(label));
     out += text_at(0, 13, "t strong", html::clip(panel.title, 14)) + text_at(width - 6, 13, "t e", panel.note);
     for (double tick : ticks) {
-        out += line_at(x.from, y(tick), x.to, y(tick), tick == ticks.front() || tick == 0 ? "axis" : "grid");
-        out += text_at(x.from - 6, y(tick) + 4, "t tick e", tick_text(tick, ticks[1] - ticks[0], Unit::plain));
+        out += line_at(x.from, y(tick), x.to, y(tick), tick == 0 ? "axis" : "grid");
+        out += text_at(x.from - 6, y(tick) + 4, "t tick e", tick_text(tick, step, Unit::plain));
     }
     out += text_at(x.from, height - 5, "t tick", html::grouped(panel.x_low));
     out += text_at(x.to, height - 5, "t tick e", "window " + html::grouped(panel.x_high));

@@ -11,7 +11,7 @@ struct Point {
     double x = 0, y = 0;  // y not finite: the line is interrupted here
 };
 
-enum class Unit { plain, share, bytes };  // how values read: 3.2, 12 %, 23.7 MB
+enum class Unit { plain, share, count, bytes };  // how values read: 3.21, 12 %, 10.3 k, 23.7 MB
 
 struct Series {
     std::string name;
@@ -33,7 +33,7 @@ struct LineChart {
     Unit unit = Unit::plain;
     int decimals = 2;              // of values in labels and tooltips (plain and share)
     bool from_zero = false;
-    bool robust = false;           // let single outliers leave the plot instead of flattening everybody else
+    bool robust = false;           // pin outliers to the edge instead of flattening everybody else
 };
 
 struct Part {

@@ -11,6 +11,7 @@ namespace templar::html {
 namespace {
 
 constexpr const char* dash = "–";
+constexpr const char* no_break = "\u00A0";  // between a number and its unit
 constexpr char32_t replacement = 0xFFFD;
 
 // Takes one code point off the front of `text`; U+FFFD (and one byte) where it is not UTF-8.
@@ -65,11 +66,11 @@ std::string scaled(double value, const char* const* units, int unit_count) {
     double size = std::abs(value);
     // 999.6 would print as 1000: it belongs to the next unit.
     while (size >= 999.5 && unit + 1 < unit_count) size /= 1000, value /= 1000, ++unit;
-    if (size >= 1e6) return with_minus(fmt::format("{:.3g} {}", value, units[unit]));
+    if (size >= 1e6) return with_minus(fmt::format("{:.3g}{}{}", value, no_break, units[unit]));
     const bool whole = unit == 0 && value == std::floor(value);
     const int decimals = whole || size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2;
     const std::string text = with_minus(fmt::format("{:.{}f}", value, decimals));
-    return *units[unit] ? text + " " + units[unit] : text;
+    return *units[unit] ? text + no_break + units[unit] : text;
 }
 
 }  // namespace
@@ -119,7 +120,7 @@ std::string number(double value, int decimals) {
 }
 
 std::string percent(double share, int decimals) {
-    return std::isfinite(share) ? number(share * 100, decimals) + " %" : dash;
+    return std::isfinite(share) ? number(share * 100, decimals) + no_break + "%" : dash;
 }
 
 std::string count(double value) {
@@ -144,13 +145,13 @@ std::string duration(double value) {
     const auto total = static_cast<int64_t>(value + 0.5);
     if (total >= 3600) return fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
     if (total >= 60) return fmt::format("{}:{:02}", total / 60, total % 60);
-    return fmt::format("{} s", total);
+    return fmt::format("{}{}s", total, no_break);
 }
 
 std::string seconds(double value) {
     if (!std::isfinite(value)) return dash;
     const double size = std::abs(value);
-    return number(value, size >= 99.95 ? 0 : size >= 0.9995 ? 1 : size >= 0.00995 ? 2 : 3) + " s";
+    return number(value, size >= 99.95 ? 0 : size >= 0.9995 ? 1 : size >= 0.00995 ? 2 : 3) + no_break + "s";
 }
 
 std::string date(int64_t ms) {

@@ -15,6 +15,7 @@ std::string clip(std::string_view text, size_t characters);
 // Code points, counting every byte that is not UTF-8 as one.
 size_t length(std::string_view text);
 
+// A unit follows its number after a no-break space.
 std::string number(double value, int decimals);    // 3.21, −0.004, 1.2e+09
 std::string percent(double share, int decimals);   // 0.0123 -> "1.2 %"
 std::string count(double value);                   // 950, 12.3 k, 4.56 M

@@ -321,7 +321,7 @@ Record Validator::write_record(Record record) {
     try {
         return *follower_.find_record();
     } catch (const Error& error) {
-        follower_.chain().publish_dispute(follower_.identity(), record.window, to_hex(follower_.replica().root()), error.what());
+        follower_.chain().publish_dispute(follower_.identity(), record.window, follower_.replica().root(), error.what());
         throw;
     }
 }

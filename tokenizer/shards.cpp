@@ -31,19 +31,17 @@ int64_t total_bytes(const std::vector<std::string_view>& documents) {
 size_t line_end_before_tail(std::string_view document, size_t tail) {
     const size_t target = document.size() - std::min(tail, document.size());
     const std::string_view body = document.substr(0, document.find_last_not_of(white_space) + 1);
-    size_t line_end = body.find('\n', target);
+    size_t line_end = body.find('\n', target > 0 ? target - 1 : 0);
     if (line_end == std::string_view::npos) line_end = body.rfind('\n', target);
     return line_end == std::string_view::npos ? 0 : line_end + 1;
 }
 
-// The length of a first part of `text`, of about `size` bytes, that can be encoded apart from the rest: after a line end that
-// is followed by a visible ASCII character, GPT-2's pattern always splits.
+// The length of a first part of `text`, of about `size` bytes, that can be encoded apart from the rest: GPT-2's pattern always
+// splits before white space that follows something visible. (Not after it: how a run of spaces is split depends on what follows.)
 size_t block_length(std::string_view text, size_t size) {
-    for (size_t at = size; at < text.size(); ++at) {
-        at = text.find('\n', at);
-        if (at == std::string_view::npos || at + 1 == text.size()) break;
-        if (text[at + 1] > ' ' && text[at + 1] < 0x7f) return at + 1;
-    }
+    for (size_t at = text.find_first_of(white_space, size); at != std::string_view::npos;
+         at = text.find_first_of(white_space, at + 1))
+        if (text[at - 1] > ' ' && text[at - 1] < 0x7f) return at;
     return text.size();
 }
 

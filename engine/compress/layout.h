@@ -48,12 +48,14 @@ Layout make_layout(const std::vector<Parameter>& parameters, const Codec& codec)
 SparseOut sparse_out(const TensorLayout& tensor, std::span<uint8_t> payload);
 SparseIn sparse_in(const TensorLayout& tensor, std::span<const uint8_t> payload);
 
-// Empty when the payload obeys §5.1 in every bit: length, scale bytes, reserved chunks, indices in range and ascending,
-// zero padding. Otherwise the reason, naming the tensor, chunk, what was expected and what was found.
+// Empty when the payload obeys §5.1 in every bit: length, base exponents that fp32 values can need, reserved chunks,
+// indices in range and ascending, zero padding. Otherwise the reason, naming the tensor, chunk, what was expected and
+// what was found. Any bytes of any length may be passed.
 std::string payload_fault(const Layout& layout, std::span<const uint8_t> payload);
 
 // Mean over chunks of the share of equal indices, minus what independent choice would give, rescaled to 0…1
-// (docs/protocol.md §8.1, index overlap). Both payloads must be well-formed.
+// (docs/protocol.md §8.1, index overlap). Chunks that are sent whole, or are zero in a or b, do not count; 0 when
+// none is left. Both payloads must be well-formed.
 double index_overlap(const Layout& layout, std::span<const uint8_t> a, std::span<const uint8_t> b);
 
 // For readers and tests: one kept value.

@@ -237,8 +237,9 @@ void Gauntlet::age(int64_t window) {
 
 void Gauntlet::update_weights(int64_t window) {
     std::vector<double> scores;
+    // The banned have F = 0 already.
     for (const auto& [hotkey, state] : peers_)
-        scores.push_back(active(state, window) && window >= state.banned_until ? state.final_score : 0.0);
+        scores.push_back(active(state, window) ? state.final_score : 0.0);
     const std::vector<double> weights = weights_from_scores(scores, params_.weight_power);
     size_t i = 0;
     for (auto& [hotkey, state] : peers_) state.weight = weights[i++];

@@ -16,6 +16,7 @@ class Demo {
 
     // E <- beta·E + eta·DCT(scale·grads), packs the largest coefficients into payload (layout.payload_bytes bytes),
     // E <- E - decoded. grads: layout.parameters values.
+    // Throws Error(input), and changes nothing, when a gradient or eta·scale is not finite.
     void step(std::span<const float> grads, float eta, float scale, std::span<uint8_t> payload);
 
     // The momentum, layout.parameters values in chunk order: part of a miner's checkpoint.

@@ -36,6 +36,10 @@ class Chain {
     virtual const Neuron* find(const Hotkey& hotkey) const = 0;
     // Throws Error(identity) when the run gives this key no stake, Error(input) when a weight is not in 0…1.
     virtual void publish_weights(const Identity& validator, const PublishedWeights& weights) = 0;
+    // Says that this validator, at `window`, holds another state than a record claims, and why. For people:
+    // changes nothing.
+    virtual void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,
+                                 const std::string& reason) = 0;
     // Stake-weighted median clip over the validators' newest weights, for every registered hotkey; their sum
     // is 1, or 0 when no validator gave any. A validator who gave none abstains.
     virtual std::map<Hotkey, double> consensus() const = 0;
@@ -51,7 +55,7 @@ struct ChainParams {
 };
 
 // Body forms in the ledger: join {"bucket": url, "role": text}, leave {},
-// weights {"window": w, "weights": {hotkey hex: share}}.
+// weights {"window": w, "weights": {hotkey hex: share}}, dispute {"window": w, "root": hex, "reason": text}.
 //
 // Everything follows from the entries in their order, so all readers agree. An entry that means nothing (not
 // JSON, unknown kind, weights from a key without stake, a join that finds no slot) has no effect; only a

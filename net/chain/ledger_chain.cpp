@@ -40,6 +40,18 @@ void describe(JsonFields& f, PublishedWeights& weights) {
     f.shares("weights", weights.weights, max_weights, 0, 1);
 }
 
+struct Dispute {
+    int64_t window = 0;
+    Digest root{};
+    std::string reason;
+};
+
+void describe(JsonFields& f, Dispute& dispute) {
+    f.integer("window", dispute.window, 0, max_window);
+    f.digest("root", dispute.root);
+    f.note("reason", dispute.reason, 1000);
+}
+
 template <class Body>
 std::string to_json(const char* what, Body body) {
     return write_json(what, [&](JsonFields& f) { describe(f, body); });
@@ -63,6 +75,8 @@ class LedgerChain final : public Chain {
     std::vector<Neuron> neurons() const override;
     const Neuron* find(const Hotkey& hotkey) const override;
     void publish_weights(const Identity& validator, const PublishedWeights& weights) override;
+    void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,
+                         const std::string& reason) override;
     std::map<Hotkey, double> consensus() const override;
     uint64_t head_sequence() const override {
         return ledger_.next_sequence() - (ledger_.next_sequence() > 0 ? 1 : 0);
@@ -188,6 +202,12 @@ void LedgerChain::publish_weights(const Identity& validator, const PublishedWeig
         return entry.second == 0;
     });  // absent means the same, in fewer bytes
     ledger_.append(validator, "weights", to_json("weights", given),
+                   [this](const LedgerEntry& entry) { apply(entry); });
+}
+
+void LedgerChain::publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,
+                                  const std::string& reason) {
+    ledger_.append(validator, "dispute", to_json("dispute", Dispute{window, own_root, reason}),
                    [this](const LedgerEntry& entry) { apply(entry); });
 }
 

@@ -27,8 +27,7 @@ Submission faulty(Reason fault) {
     return {fault, "seen in a test", {}, 0.0, ""};
 }
 
-// A peer that lowers the loss of its own pages by `own` per cent and of the random pages by `random` per
-// cent.
+// A peer that lowers the loss by `own` per cent on its own pages and by `random` per cent on the random ones.
 Evaluation improving(double own, double random) {
     return {
         .own_before = 4, .own_after = 4 - 0.04 * own, .random_before = 5, .random_after = 5 - 0.05 * random};
@@ -97,7 +96,9 @@ TEST_CASE("gauntlet: every fault of stage 1 has its price") {
         double score, binary, sync;
         bool accepted;
     };
-    Submission behind3 = in_sync(), behind4 = in_sync(), unknown, similar = in_sync(), copy = in_sync();
+    Submission behind1 = in_sync(), behind3 = in_sync(), behind4 = in_sync(), unknown, similar = in_sync(),
+               copy = in_sync();
+    behind1.windows_behind = 1;
     behind3.windows_behind = 3;
     behind4.windows_behind = 4;
     similar.overlap = 0.4;
@@ -112,6 +113,7 @@ TEST_CASE("gauntlet: every fault of stage 1 has its price") {
         {faulty(Reason::hash_differs), 0.75, 0.75, 1, false},
         {faulty(Reason::not_retrievable), 0.75, 0.75, 1, false},
         {faulty(Reason::malformed), 0, 1, 1, false},
+        {behind1, 1, 1, std::pow(0.8, 2.5), false},
         {behind3, 1, 1, std::pow(0.4, 2.5), false},
         {behind4, 0.75, 0.75, last, false},
         {unknown, 0.75, 0.75, 0, false},
@@ -289,8 +291,14 @@ TEST_CASE("gauntlet: when the validator's own connection fails nobody is penalis
         CHECK(now.sync == old.sync);
         CHECK(state(gauntlet, 1).rating != state(before, 1).rating);
     }
-    // Accepted payloads are accepted as ever.
+    // The inactive do not fade either, and accepted payloads are accepted as ever.
     Gauntlet gauntlet = before;
+    gauntlet.stage1(60, {}, true);
+    gauntlet.age(60);
+    CHECK(state(gauntlet, 2).final_score == state(before, 2).final_score);
+    gauntlet.age(61);
+    CHECK(state(gauntlet, 2).final_score == 0.75 * state(before, 2).final_score);
+    gauntlet = before;
     CHECK(gauntlet.stage1(40, {{hotkey(2), in_sync()}}, true).at(hotkey(2)).accepted);
 }
 
@@ -495,6 +503,12 @@ TEST_CASE("consensus_weights: what exceeds the median is cut off") {
     const std::vector<double> result = consensus_weights({{0.5, 0.5}, {0.5, 0.5}, {0.9, 0.1}}, {1, 1, 1});
     CHECK(result[0] == doctest::Approx(1.5 / 2.6).epsilon(1e-12));
     CHECK(result[1] == doctest::Approx(1.1 / 2.6).epsilon(1e-12));
+}
+
+TEST_CASE("consensus_weights: large numbers are no louder than small ones") {
+    const std::vector<double> result = consensus_weights({{0.2, 0.8}, {900, 100}}, {1, 1});
+    CHECK(result[0] == doctest::Approx(0.55).epsilon(1e-12));
+    CHECK(result[1] == doctest::Approx(0.45).epsilon(1e-12));
 }
 
 TEST_CASE("consensus_weights: ragged tables and negative stake are bugs of the caller") {

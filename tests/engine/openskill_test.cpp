@@ -166,8 +166,7 @@ TEST_CASE("rate: tie rules differ where they should and nowhere else") {
         rate({.ties = ties}, other, distinct);
         CHECK(other == first);
     }
-    // Two equal newcomers: 6.1.0a0 lets the first of the list win, the paper calls it a draw, 6.1.3 lets both
-    // win.
+    // Two equal newcomers: 6.1.0a0 lets the first of the list win, 6.1.3 both; the paper calls it a draw.
     const std::vector<double> draw{0.5, 0.5};
     std::vector<Rating> a(2), b(2), c(2);
     rate({.ties = TieRule::v610a0}, a, draw);
@@ -179,8 +178,7 @@ TEST_CASE("rate: tie rules differ where they should and nowhere else") {
     CHECK(b[1] == b[0]);
     CHECK(c[0].mu == 25);
     CHECK(c[1] == c[0]);
-    // A score of exactly 0 at position 2 falls below one of -1 under 6.1.3 only; the sign of the zero is
-    // nothing.
+    // A score of exactly 0, of either sign, at position 2 falls below one of -1 under 6.1.3 only.
     for (double zero : {0.0, -0.0}) {
         const std::vector<double> scores{1, -1, zero};
         std::vector<Rating> quirk(3), plain(3);

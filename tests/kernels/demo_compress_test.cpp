@@ -128,6 +128,16 @@ void fill_sizes(std::vector<float>& e, const ChunkGrid& grid, CounterRng& rng) {
                 zero ? -0.0f : static_cast<float>(std::ldexp(rng.normal(), exponent));
     }
 }
+// The largest value 1, and chunks about 2^31 below it whose smallest scale would be the reserved byte 0.
+void fill_below_range(std::vector<float>& e, const ChunkGrid& grid, CounterRng& rng) {
+    for (int64_t chunk = 0; chunk < grid.chunks(); ++chunk) {
+        float* values = e.data() + chunk * grid.chunk_size();
+        const float largest = chunk == 0 ? 1.0f : std::ldexp(15.5f, -33 - static_cast<int>(chunk % 4));
+        for (int i = 0; i < grid.chunk_size(); ++i)
+            values[i] = largest * static_cast<float>(rng.uniform() * 2 - 1);
+        values[0] = largest;
+    }
+}
 // All that is large shares one residue of the index modulo 64, where group peaks bound least.
 void fill_one_column(std::vector<float>& e, const ChunkGrid& grid, CounterRng& rng) {
     for (size_t i = 0; i < e.size(); ++i)
@@ -161,8 +171,9 @@ void fill_zero(std::vector<float>& e, const ChunkGrid&, CounterRng&) {
 }  // namespace
 
 TEST_CASE("demo_compress codes a given momentum as the specification says, bit for bit") {
-    const std::vector<Fill> fills = {fill_normal, fill_ties,     fill_sizes, fill_one_column, fill_sparse,
-                                     fill_powers, fill_denormal, fill_huge,  fill_zero};
+    const std::vector<Fill> fills = {fill_normal,     fill_ties,   fill_sizes,  fill_below_range,
+                                     fill_one_column, fill_sparse, fill_powers, fill_denormal,
+                                     fill_huge,       fill_zero};
     for (size_t kind = 0; kind < fills.size(); ++kind)
         for (const ChunkGrid& grid : grids)
             for (auto [k, code_bits] :

@@ -234,6 +234,20 @@ TEST_CASE("chain: entries that mean nothing have no effect") {
     CHECK(f.chain->neurons().size() == 3);
 }
 
+TEST_CASE("chain: a dispute stands in the ledger and changes nothing") {
+    Fixture f;
+    f.join(1);
+    const auto before = f.chain->neurons().size();
+    f.chain->publish_dispute(test_identity(1), 7, hotkey(1), "found \xff" + std::string(5000, 'x'));
+    CHECK(f.chain->neurons().size() == before);
+    CHECK(f.chain->head_sequence() == 1);
+    std::string payload;
+    Ledger(*f.bucket, f.clock).follow([&](const LedgerEntry& entry) { payload = entry.payload; });
+    CHECK(payload.starts_with("{\"reason\":\"found ?xxx"));
+    CHECK(payload.size() < 1200);
+    CHECK(payload.ends_with("\"root\":\"" + to_hex(hotkey(1)) + "\",\"window\":7}"));
+}
+
 TEST_CASE("chain: a false date buys nothing") {
     Fixture f;
     f.params.immunity_ms = 500'000;

@@ -132,16 +132,6 @@ TEST_CASE("any bytes come back from decode") {
     }
 }
 
-TEST_CASE("encoding part by part at line ends gives the same ids") {
-    const std::string text = sample_text(20000, 3);
-    std::vector<int32_t> parts;
-    for (size_t begin = 0, end; begin < text.size(); begin = end) {
-        end = std::min(text.find('\n', begin), text.size() - 1) + 1;
-        trained().encode(std::string_view(text).substr(begin, end - begin), parts);
-    }
-    CHECK(parts == trained().encode(text));
-}
-
 TEST_CASE("a text cannot forge the end token") {
     const std::string text = "a<|endoftext|>b <|endoftext|>\n";
     for (const Tokenizer& tokenizer : {small(), trained()}) {

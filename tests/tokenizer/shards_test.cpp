@@ -139,7 +139,7 @@ TEST_CASE("a shard byte by byte") {
     const Manifest manifest = write_shards(tokenizer, {"abc", "b"}, folder.path, {.heldout_share = 0.3, .progress = {}});
     CHECK(folder.files() == std::set<std::string>{"train_000000.bin", "heldout_000000.bin", "manifest.json", "tokenizer.json"});
     Bytes expected(1024, 0);
-    const Bytes start = {0xd8, 0x2c, 0x35, 0x01, 1, 0, 0, 0, 3, 0, 0, 0};  // 20240520, version 1, 3 tokens
+    const Bytes start = {0x88, 0xd8, 0x34, 0x01, 1, 0, 0, 0, 3, 0, 0, 0};  // 20240520, version 1, 3 tokens
     std::copy(start.begin(), start.end(), expected.begin());
     const Bytes body = {0x00, 0x01, 'c', 0, 0x01, 0x01};  // 256, 'c', 257
     expected.insert(expected.end(), body.begin(), body.end());
@@ -171,11 +171,11 @@ TEST_CASE("vocabularies above 65536 use four bytes and version 7") {
 }
 
 TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed by the end token") {
-    const std::string a = sample_text(9000, 4), b = sample_text(1300000, 5), c = sample_text(40000, 6);
+    const std::string a = sample_text(9000, 4), b = sample_text(5000000, 5), c = sample_text(40000, 6);
     const Documents documents{a, b, c};
     Folder folder;
     int64_t last = 0, calls = 0;
-    const ShardOptions options{.shard_tokens = 100000, .heldout_share = 0.05, .progress = [&](int64_t done, int64_t total) {
+    const ShardOptions options{.shard_tokens = 400000, .heldout_share = 0.05, .progress = [&](int64_t done, int64_t total) {
                                    CHECK(done > last);
                                    CHECK(total == static_cast<int64_t>(a.size() + b.size() + c.size()));
                                    last = done;
@@ -184,7 +184,7 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
     const Manifest manifest = write_shards(trained(), documents, folder.path / "new" / "corpus", options);
     const fs::path corpus = folder.path / "new" / "corpus";
     CHECK(last == static_cast<int64_t>(a.size() + b.size() + c.size()));
-    CHECK(calls >= 4);  // the long document in parts
+    CHECK(calls >= 6);  // the long document in parts
     const SplitDocuments split = split_heldout(documents, 0.05);
     for (const auto& [name, part] : {std::pair("train", split.train), std::pair("heldout", split.heldout)}) {
         std::vector<int32_t> expected;
@@ -195,15 +195,15 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
         CHECK(tokens_of(manifest, corpus, name) == expected);
     }
     for (size_t i = 0; i + 1 < manifest.shards.size(); ++i)
-        if (manifest.shards[i].split == manifest.shards[i + 1].split) CHECK(manifest.shards[i].tokens == 100000);
-    CHECK(manifest.shards.size() > 4);
+        if (manifest.shards[i].split == manifest.shards[i + 1].split) CHECK(manifest.shards[i].tokens == 400000);
+    CHECK(manifest.shards.size() > 3);
     check_shards(manifest, corpus);
     const std::string json = read_text_file(corpus / "manifest.json", 1 << 20);
     CHECK(json == manifest_to_json(manifest));
     CHECK(manifest_to_json(manifest_from_json(json, "manifest.json")) == json);
 
     // The same input gives the same bytes.
-    const ShardOptions quiet{.shard_tokens = 100000, .heldout_share = 0.05, .progress = {}};
+    const ShardOptions quiet{.shard_tokens = 400000, .heldout_share = 0.05, .progress = {}};
     write_shards(trained(), documents, folder.path / "again", quiet);
     CHECK(read_text_file(folder.path / "again" / "manifest.json", 1 << 20) == json);
 }
@@ -226,7 +226,7 @@ TEST_CASE("write_shards refuses what would not make a corpus") {
 
 TEST_CASE("damaged, missing and swapped shards are found") {
     Folder folder;
-    const std::string text = sample_text(5000, 7);
+    const std::string text = sample_text(9000, 7);
     Manifest manifest = write_shards(trained(), {text}, folder.path, {.shard_tokens = 1000, .heldout_share = 0.1, .progress = {}});
     check_shards(manifest, folder.path);
     const auto check = [&] { return error_of(ExitCode::input, [&] { check_shards(manifest, folder.path); }); };
@@ -254,7 +254,7 @@ TEST_CASE("read_shard names what is wrong") {
     Folder folder;
     const fs::path path = folder.path / "s.bin";
     Bytes good(1024 + 4, 0);
-    const Bytes start = {0xd8, 0x2c, 0x35, 0x01, 1, 0, 0, 0, 2, 0, 0, 0};
+    const Bytes start = {0x88, 0xd8, 0x34, 0x01, 1, 0, 0, 0, 2, 0, 0, 0};
     std::copy(start.begin(), start.end(), good.begin());
     good[1026] = 9;
     const auto error_with = [&](size_t at, uint8_t value) {

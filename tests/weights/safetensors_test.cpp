@@ -40,8 +40,7 @@ std::string refusal(ByteSpan bytes) {
     return "accepted";
 }
 
-// Reads a copy in a block of exactly its size, so that a sanitizer sees every step outside; touches every
-// value.
+// Reads a copy in a block of exactly its size, and every value: a sanitizer sees each step outside.
 bool readable(ByteSpan bytes) {
     const std::unique_ptr<uint8_t[]> copy(new uint8_t[bytes.size()]);
     if (!bytes.empty()) std::memcpy(copy.get(), bytes.data(), bytes.size());
@@ -64,8 +63,7 @@ bool readable(ByteSpan bytes) {
     }
 }
 
-// Written by Hugging Face's safetensors 0.8: a vector, an empty tensor, a scalar and a
-// matrix.
+// Written by Hugging Face's safetensors 0.8: a vector, an empty tensor, a scalar, a matrix.
 const std::string golden_header =
     R"({"__metadata__":{"format":"pt","note":"é\""},"bias":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
     R"("none":{"dtype":"F32","shape":[0,3],"data_offsets":[4,4]},"scalar":{"dtype":"F32","shape":[],"data_offsets":[4,8]},)"

@@ -31,7 +31,8 @@ int main(int argc, char** argv) {
             fmt::print("{}: {} windows, {} logs, {:.1f} kB\n", options->out, window_count(run), run.participants.size(),
                        static_cast<double>(page.size()) / 1000);
             if (run.bad_lines() > 0) fmt::print("{} unreadable lines skipped\n", run.bad_lines());
-            if (!root_agreement(run).equal) fmt::print("warning: the replicas do not agree, see the page\n");
+            const Agreement agreement = root_agreement(run);
+            if (!agreement.equal && agreement.replicas > 0) fmt::print("warning: the replicas do not agree, see the page\n");
             return 0;
         };
     });

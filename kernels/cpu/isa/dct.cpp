@@ -3,6 +3,8 @@
 // products: 64 multiply-adds an element for 64 × 64 chunks.
 #include "kernels/cpu/isa/dct.h"
 
+#include "kernels/cpu/isa/simd.h"
+
 #include <cstring>
 
 #if defined(__FMA__)
@@ -14,18 +16,15 @@ namespace templar::TEMPLAR_ISA {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int lanes = 16, tile_vectors = 4;  // 4 rows × 4 vectors of sums: 16 of 32 registers
-#elif defined(__AVX2__)
-constexpr int lanes = 8, tile_vectors = 2;  // 4 rows × 2 vectors of sums: 8 of 16 registers
+constexpr int tile_vectors = 4;  // 4 rows × 4 vectors of sums: 16 of 32 registers
 #else
-constexpr int lanes = 4, tile_vectors = 2;
+constexpr int tile_vectors = 2;  // 4 rows × 2 vectors of sums: 8 of 16 registers
 #endif
 constexpr int tile_rows = 4;
 
-typedef float Vector __attribute__((vector_size(lanes * 4)));
 typedef int64_t Pairs __attribute__((vector_size(lanes * 4)));
 
-inline Vector multiply_add(Vector a, Vector b, Vector c) {
+inline FloatVector multiply_add(FloatVector a, FloatVector b, FloatVector c) {
 #if defined(__AVX512F__)
     return _mm512_fmadd_ps(a, b, c);
 #elif defined(__FMA__)
@@ -43,14 +42,14 @@ struct Left {
 
 // One value in every lane.
 struct One {
-    static Vector spread(const float* p) { return *p - Vector{}; }
+    static FloatVector spread(const float* p) { return broadcast(*p); }
 };
 // p[0] in the even lanes, p[1] in the odd ones.
 struct EvenOdd {
-    static Vector spread(const float* p) {
+    static FloatVector spread(const float* p) {
         int64_t both;
         std::memcpy(&both, p, sizeof both);
-        return reinterpret_cast<Vector>(both - Pairs{});
+        return reinterpret_cast<FloatVector>(both - Pairs{});
     }
 };
 
@@ -58,18 +57,17 @@ struct EvenOdd {
 template <class Lanes, int R, int V>
 inline void tile(float* out, int64_t out_stride, Left left, const float* right, int64_t right_stride,
                  int depth) {
-    Vector sum[R][V] = {};
+    FloatVector sum[R][V] = {};
     for (int k = 0; k < depth; ++k) {
-        Vector b[V];
-        for (int v = 0; v < V; ++v) std::memcpy(&b[v], right + k * right_stride + v * lanes, sizeof b[v]);
+        FloatVector b[V];
+        for (int v = 0; v < V; ++v) b[v] = load(right + k * right_stride + v * lanes);
         for (int r = 0; r < R; ++r) {
-            const Vector a = Lanes::spread(left.data + r * left.row_stride + k * left.k_stride);
+            const FloatVector a = Lanes::spread(left.data + r * left.row_stride + k * left.k_stride);
             for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(a, b[v], sum[r][v]);
         }
     }
     for (int r = 0; r < R; ++r)
-        for (int v = 0; v < V; ++v)
-            std::memcpy(out + r * out_stride + v * lanes, &sum[r][v], sizeof sum[r][v]);
+        for (int v = 0; v < V; ++v) store(out + r * out_stride + v * lanes, sum[r][v]);
 }
 
 template <class Lanes, int V>
@@ -115,7 +113,7 @@ inline void copy_rows(float* out, int64_t out_stride, const float* in, int64_t i
 
 }  // namespace
 
-ChunkDct::ChunkDct(int edge_rows, int edge_cols)
+ChunkDct::ChunkDct(int edge_rows, int edge_cols, Direction direction)
     : rows_(edge_rows),
       cols_(edge_cols),
       width_((edge_cols + lanes - 1) / lanes * lanes),
@@ -125,6 +123,12 @@ ChunkDct::ChunkDct(int edge_rows, int edge_cols)
     std::memset(right_, 0, sizeof right_);
     std::memset(folded_, 0, sizeof folded_);
     std::memset(product_, 0, sizeof product_);
+    if (direction == Direction::encode) {
+        copy_rows(right_, width_, col_basis_, cols_, cols_ - cols_ / 2, cols_);
+        return;
+    }
+    for (int v = 0; v < cols_; ++v)
+        for (int l = 0; l < cols_; ++l) right_[v * width_ + l] = col_basis_[l * cols_ + v];
 }
 
 // folded_ = the sums x[j] + x[rows - 1 - j] (and the middle row of an odd number), then the differences.
@@ -163,7 +167,6 @@ void ChunkDct::fold_columns() {
 
 void ChunkDct::encode(float* coef, const float* x, int64_t stride) {
     const int half = rows_ / 2, sums = rows_ - half;
-    copy_rows(right_, width_, col_basis_, cols_, cols_ - cols_ / 2, cols_);
     fold_rows(x, stride);
     multiply<One>(product_, 2 * width_, {row_basis_, 2, rows_}, folded_, width_, sums, sums, width_);
     multiply<One>(product_ + width_, 2 * width_, {row_basis_ + 1, 2, rows_}, folded_ + sums * width_, width_,
@@ -176,8 +179,6 @@ void ChunkDct::encode(float* coef, const float* x, int64_t stride) {
 }
 
 void ChunkDct::decode(float* x, int64_t stride, const float* coef) {
-    for (int v = 0; v < cols_; ++v)
-        for (int l = 0; l < cols_; ++l) right_[v * width_ + l] = col_basis_[l * cols_ + v];
     multiply<One>(product_, width_, {coef, cols_, 1}, right_, width_, rows_, cols_, width_);
     multiply<One>(folded_, width_, {row_basis_, rows_, 1}, product_, width_, rows_, rows_, width_);
     copy_rows(x, stride, folded_, width_, rows_, cols_);

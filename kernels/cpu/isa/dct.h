@@ -6,12 +6,13 @@
 
 namespace templar::TEMPLAR_ISA {
 
-// For chunks of one size; holds its tables and scratch (48 KB), so one for each thread, on its stack.
-// All arguments are row-major: x (edge_rows, edge_cols) with the given row stride, coef (edge_rows,
+// For chunks of one size and one direction; holds tables and scratch (48 KB), so one for each thread, on its
+// stack. All arguments are row-major: x (edge_rows, edge_cols) with the given row stride, coef (edge_rows,
 // edge_cols) dense.
 class ChunkDct {
   public:
-    ChunkDct(int edge_rows, int edge_cols);
+    enum class Direction { encode, decode };
+    ChunkDct(int edge_rows, int edge_cols, Direction direction);
 
     // coef[u][v] = Σ_j Σ_l x[j][l]·B[j][u]·B[l][v]
     void encode(float* coef, const float* x, int64_t stride);

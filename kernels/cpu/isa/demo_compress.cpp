@@ -91,7 +91,7 @@ int32_t update_and_pick(Share share, SparseOut out, float* momentum, const float
     const int size = grid.chunk_size();
     const int64_t chunks_across = grid.cols / grid.edge_cols;
     const auto [k, code_bits, index_bits] = out.format;
-    ChunkDct dct(grid.edge_rows, grid.edge_cols);
+    ChunkDct dct(grid.edge_rows, grid.edge_cols, ChunkDct::Direction::encode);
     TopK top;
     alignas(64) float coef[max_chunk_size];
     alignas(64) int32_t peaks[peak_groups];

@@ -21,18 +21,26 @@ int32_t kth_largest(const int32_t* numbers, int count, int k, int lowest_bit) {
     return found;
 }
 
+constexpr int block = 32;
+
+// Bit i: |values[i]| has at least the bits `bound`.
+inline uint32_t at_least(const float* values, int count, int32_t bound) {
+    uint32_t hits = 0;
+    for (int i = 0; i < count; ++i) hits |= magnitude_bits(values[i]) >= bound ? 1u << i : 0u;
+    return hits;
+}
+
 }  // namespace
 
 void TopK::select(int32_t* indices, const float* values, int size, int k, const int32_t* peaks) {
-    // 12 bits below the leading one of a mantissa are close enough for a bound.
+    // Eleven bits of the mantissa are close enough for a bound.
     const int32_t bound = k <= peak_groups ? kth_largest(peaks, peak_groups, k, 12) : 0;
     int count = 0;
-    for (int first = 0; first < size; first += 16) {
-        const int block = size - first < 16 ? size - first : 16;
-        uint32_t hits = 0;
-        for (int i = 0; i < block; ++i) hits |= magnitude_bits(values[first + i]) >= bound ? 1u << i : 0u;
-        for (; hits != 0; hits &= hits - 1) {
-            const int i = first + __builtin_ctz(hits);
+    for (int first = 0; first < size; first += block) {
+        const uint32_t hits = size - first < block ? at_least(values + first, size - first, bound)
+                                                   : at_least(values + first, block, bound);
+        for (uint32_t left = hits; left != 0; left &= left - 1) {
+            const int i = first + __builtin_ctz(left);
             index_[count] = i;
             magnitude_[count++] = magnitude_bits(values[i]);
         }
