@@ -30,10 +30,12 @@ struct Place {
 };
 
 // A temporary sibling with the given contents, on disk; its name starts with '.' so that listings skip it.
-std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsigned mode, std::optional<int64_t> modified_ms) {
+std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsigned mode,
+                                      std::optional<int64_t> modified_ms) {
     std::filesystem::path temporary = place.name;
     temporary.replace_filename("." + to_hex(random_secret()).substr(0, 32) + ".tmp");
-    const Descriptor file(::openat(place.at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    const Descriptor file(
+        ::openat(place.at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!file) fail(ExitCode::storage, "cannot create {}: {}", place.what, reason(errno));
     auto check = [&](bool good) {
         if (good) return;
@@ -109,7 +111,7 @@ size_t read_at(const Descriptor& file, int64_t offset, std::span<uint8_t> out, s
 }
 
 Bytes read_file(const std::filesystem::path& path, int64_t max_bytes) {
-    struct stat info{};
+    struct stat info {};
     const Descriptor file = open_for_reading(path, info);
     if (info.st_size > max_bytes)
         fail(ExitCode::input, "{} has {} bytes, expected at most {}", path.string(), info.st_size, max_bytes);
@@ -133,23 +135,24 @@ bool create_file(const std::filesystem::path& path, ByteSpan bytes, unsigned mod
     return create({AT_FDCWD, path, what}, bytes, mode, std::nullopt);
 }
 
-void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
-                   std::string_view what) {
+void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
+                   std::optional<int64_t> modified_ms, std::string_view what) {
     replace({folder.get(), name, what}, bytes, modified_ms);
 }
 
-bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
-                    std::string_view what) {
+bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
+                    std::optional<int64_t> modified_ms, std::string_view what) {
     return create({folder.get(), name, what}, bytes, 0644, modified_ms);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-    struct stat info{};
+    struct stat info {};
     const Descriptor file = open_for_reading(path, info);
     size_ = static_cast<size_t>(info.st_size);
     if (size_ == 0) return;
     void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (address == MAP_FAILED) fail(ExitCode::input, "cannot map {}: {}", path.string(), std::strerror(errno));
+    if (address == MAP_FAILED)
+        fail(ExitCode::input, "cannot map {}: {}", path.string(), std::strerror(errno));
     data_ = static_cast<const uint8_t*>(address);
 }
 

@@ -12,8 +12,8 @@ namespace templar {
 Bytes read_file(const std::filesystem::path& path, int64_t max_bytes);
 std::string read_text_file(const std::filesystem::path& path, int64_t max_bytes);
 
-// Replaces the file as one step: a reader, or a restart after kill −9, sees the old bytes or the new ones, never a mixture.
-// Throws Error(storage), e.g. when the disk is full; the old file is then untouched.
+// Replaces the file as one step: a reader, or a restart after kill −9, sees the old bytes or the new ones,
+// never a mixture. Throws Error(storage), e.g. when the disk is full; the old file is then untouched.
 void write_file(const std::filesystem::path& path, ByteSpan bytes);
 
 // Creates the file as one step; false (and nothing changed) when it exists already. Throws Error(storage).
@@ -34,12 +34,12 @@ class Descriptor {
     int fd_;
 };
 
-// The same two for a name inside an open folder, so that nobody can swap a folder of the path for a link meanwhile.
-// The file appears with `modified_ms` (Unix epoch) when it is given. `what` names it in errors.
-void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
-                   std::string_view what);
-bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes, std::optional<int64_t> modified_ms,
-                    std::string_view what);
+// The same two for a name inside an open folder, so that nobody can swap a folder of the path for a link
+// meanwhile. The file appears with `modified_ms` (Unix epoch) when it is given. `what` names it in errors.
+void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
+                   std::optional<int64_t> modified_ms, std::string_view what);
+bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
+                    std::optional<int64_t> modified_ms, std::string_view what);
 
 // Fills `out` from `offset` of an open file; returns how many bytes there were. Throws Error(storage).
 size_t read_at(const Descriptor& file, int64_t offset, std::span<uint8_t> out, std::string_view what);

@@ -28,7 +28,8 @@ class Checks : public JsonFields {
 
     void check_integer(const char* key, int64_t value, int64_t low, int64_t high) const {
         if (value < low || value > high)
-            fail(ExitCode::input, "{}: expected an integer from {} to {}, found {}", name(key), low, high, value);
+            fail(ExitCode::input, "{}: expected an integer from {} to {}, found {}", name(key), low, high,
+                 value);
     }
     void check_number(const char* key, double value, double low, double high) const {
         if (std::isfinite(value) && value >= low && value <= high) return;
@@ -37,11 +38,13 @@ class Checks : public JsonFields {
         fail(ExitCode::input, "{}: expected a number from {} to {}, found {}", name(key), low, high, value);
     }
     void check_count(const char* key, size_t count, size_t max_count) const {
-        if (count > max_count) fail(ExitCode::input, "{}: expected at most {} entries, found {}", name(key), max_count, count);
+        if (count > max_count)
+            fail(ExitCode::input, "{}: expected at most {} entries, found {}", name(key), max_count, count);
     }
     void check_text(const char* key, const std::string& value, size_t max_bytes) const {
         if (value.size() > max_bytes)
-            fail(ExitCode::input, "{}: expected at most {} bytes, found {}", name(key), max_bytes, value.size());
+            fail(ExitCode::input, "{}: expected at most {} bytes, found {}", name(key), max_bytes,
+                 value.size());
     }
 
     std::string what_, path_;
@@ -66,7 +69,8 @@ double readable(float value) {
 
 class Writer final : public Checks {
   public:
-    Writer(json& out, std::string what, std::string path = "") : Checks(std::move(what), std::move(path)), out_(out) {
+    Writer(json& out, std::string what, std::string path = "")
+        : Checks(std::move(what), std::move(path)), out_(out) {
         out_ = json::object();
     }
     using JsonFields::integer;
@@ -91,7 +95,9 @@ class Writer final : public Checks {
     }
     void note(const char* key, std::string& value, size_t max_bytes) override {
         std::string text = value;
-        if (!is_utf8(text)) std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+        if (!is_utf8(text))
+            std::replace_if(
+                text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
         if (text.size() > max_bytes) {
             size_t end = max_bytes;
             while (end > 0 && (text[end] & 0xc0) == 0x80) --end;  // never inside a character
@@ -106,8 +112,8 @@ class Writer final : public Checks {
         out_[key] = json::array();
         for (const Digest& value : values) out_[key].push_back(to_hex(value));
     }
-    void pairs(const char* key, std::vector<std::pair<int64_t, int64_t>>& values, size_t max_count, int64_t low,
-               int64_t high) override {
+    void pairs(const char* key, std::vector<std::pair<int64_t, int64_t>>& values, size_t max_count,
+               int64_t low, int64_t high) override {
         check_count(key, values.size(), max_count);
         out_[key] = json::array();
         for (const auto& [first, second] : values) {
@@ -116,7 +122,8 @@ class Writer final : public Checks {
             out_[key].push_back({first, second});
         }
     }
-    void shares(const char* key, std::map<Digest, double>& values, size_t max_count, double low, double high) override {
+    void shares(const char* key, std::map<Digest, double>& values, size_t max_count, double low,
+                double high) override {
         check_count(key, values.size(), max_count);
         out_[key] = json::object();
         for (const auto& [digest, share] : values) {
@@ -160,7 +167,8 @@ std::string shown(const json& value) {
 
 class Reader final : public Checks {
   public:
-    Reader(const json& in, std::string what, std::string path = "") : Checks(std::move(what), std::move(path)), in_(in) {
+    Reader(const json& in, std::string what, std::string path = "")
+        : Checks(std::move(what), std::move(path)), in_(in) {
         if (!in_.is_object())
             fail(ExitCode::input, "{}: {}: expected an object, found {}", what_, place(), shown(in_));
     }
@@ -170,7 +178,8 @@ class Reader final : public Checks {
     void finish() const {
         for (const auto& [key, value] : in_.items())
             if (!used_.contains(key))
-                fail(ExitCode::input, "{}: {}: expected no key {}, found {}", what_, place(), shown(json(key)), shown(value));
+                fail(ExitCode::input, "{}: {}: expected no key {}, found {}", what_, place(),
+                     shown(json(key)), shown(value));
     }
 
     void integer(const char* key, int64_t& value, int64_t low, int64_t high) override {
@@ -207,20 +216,22 @@ class Reader final : public Checks {
         values.clear();
         for (const json& value : as_list(key, take(key), max_count)) values.push_back(as_digest(key, value));
     }
-    void pairs(const char* key, std::vector<std::pair<int64_t, int64_t>>& values, size_t max_count, int64_t low,
-               int64_t high) override {
+    void pairs(const char* key, std::vector<std::pair<int64_t, int64_t>>& values, size_t max_count,
+               int64_t low, int64_t high) override {
         values.clear();
         for (const json& pair : as_list(key, take(key), max_count)) {
             if (!pair.is_array() || pair.size() != 2) wrong(key, "a list of two integers", pair);
             values.emplace_back(as_integer(key, pair[0], low, high), as_integer(key, pair[1], low, high));
         }
     }
-    void shares(const char* key, std::map<Digest, double>& values, size_t max_count, double low, double high) override {
+    void shares(const char* key, std::map<Digest, double>& values, size_t max_count, double low,
+                double high) override {
         const json& found = take(key);
         if (!found.is_object()) wrong(key, "an object", found);
         check_count(key, found.size(), max_count);
         values.clear();
-        for (const auto& [hex, share] : found.items()) values[as_digest(key, json(hex))] = as_number(key, share, low, high);
+        for (const auto& [hex, share] : found.items())
+            values[as_digest(key, json(hex))] = as_number(key, share, low, high);
     }
     void object(const char* key, const Fields& fields) override {
         Reader reader(take(key), what_, below(key));
@@ -292,7 +303,8 @@ class Reader final : public Checks {
     std::set<std::string, std::less<>> used_;
 };
 
-// nlohmann::json keeps the last of repeated keys; two readers of one signed text must not see different values.
+// nlohmann::json keeps the last of repeated keys; two readers of one signed text must not see different
+// values.
 json parse(std::string_view text, std::string_view what) {
     std::vector<std::set<std::string>> keys;
     const json::parser_callback_t watch = [&](int depth, json::parse_event_t event, json& value) {

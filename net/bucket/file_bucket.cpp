@@ -27,32 +27,39 @@ std::pair<std::string_view, std::string> split(std::string_view key) {
 }
 
 ObjectInfo object_info(std::string key, const struct stat& info) {
-    return {std::move(key), info.st_size, info.st_mtim.tv_sec * int64_t{1000} + info.st_mtim.tv_nsec / 1'000'000};
+    return {std::move(key), info.st_size,
+            info.st_mtim.tv_sec * int64_t{1000} + info.st_mtim.tv_nsec / 1'000'000};
 }
 
 }  // namespace
 
-FileBucket::FileBucket(const std::filesystem::path& root, bool create, Clock* clock) : root_path_(root), clock_(clock) {
+FileBucket::FileBucket(const std::filesystem::path& root, bool create, Clock* clock)
+    : root_path_(root), clock_(clock) {
     std::error_code error;
     if (create) std::filesystem::create_directories(root, error);
     root_ = Descriptor(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (root_) return;
     const int reason = errno;
-    const char* advice = create            ? "choose a folder that can be written"
+    const char* advice = create             ? "choose a folder that can be written"
                          : reason == ENOENT ? "look for a typing error, or create the folder first"
                                             : "expected a folder that can be read";
     fail(ExitCode::storage, "cannot open bucket {}: {} ({})", url(), std::strerror(reason), advice);
 }
 
-std::string FileBucket::url() const { return "file://" + root_path_.string(); }
+std::string FileBucket::url() const {
+    return "file://" + root_path_.string();
+}
 
-std::string FileBucket::name_of(const std::string& key) const { return url() + "/" + key; }
+std::string FileBucket::name_of(const std::string& key) const {
+    return url() + "/" + key;
+}
 
 std::optional<int64_t> FileBucket::time() const {
     return clock_ ? std::optional(clock_->now_ms()) : std::nullopt;
 }
 
-// The folder `folder` ("a/b", or "" for the root) by way of real folders only; nothing when it does not exist.
+// The folder `folder` ("a/b", or "" for the root) by way of real folders only; nothing when it does not
+// exist.
 std::optional<Descriptor> FileBucket::open_folder(std::string_view folder, bool create) const {
     Descriptor current(::openat(root_.get(), ".", folder_flags));
     if (!current) fail(ExitCode::storage, "cannot open bucket {}: {}", url(), std::strerror(errno));
@@ -62,13 +69,17 @@ std::optional<Descriptor> FileBucket::open_folder(std::string_view folder, bool 
         Descriptor next(::openat(current.get(), name.c_str(), folder_flags));
         if (!next && errno == ENOENT && create) {
             if (::mkdirat(current.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
-                fail(ExitCode::storage, "cannot create folder {} of {}/{}: {}", name, url(), folder, std::strerror(errno));
+                fail(ExitCode::storage, "cannot create folder {} of {}/{}: {}", name, url(), folder,
+                     std::strerror(errno));
             next = Descriptor(::openat(current.get(), name.c_str(), folder_flags));
         }
         if (!next && errno == ENOENT && !create) return std::nullopt;
         if (!next && (errno == ENOTDIR || errno == ELOOP))
-            fail(ExitCode::input, "{}/{}: expected a folder at {}, found a link or a file", url(), folder, name);
-        if (!next) fail(ExitCode::storage, "cannot open folder {} of {}/{}: {}", name, url(), folder, std::strerror(errno));
+            fail(ExitCode::input, "{}/{}: expected a folder at {}, found a link or a file", url(), folder,
+                 name);
+        if (!next)
+            fail(ExitCode::storage, "cannot open folder {} of {}/{}: {}", name, url(), folder,
+                 std::strerror(errno));
         current = std::move(next);
     }
     return current;
@@ -86,7 +97,9 @@ std::optional<FileBucket::Open> FileBucket::open_object(const std::string& key) 
     const std::optional<Descriptor> folder = open_folder(folder_name, false);
     if (!folder) return std::nullopt;
     // O_NONBLOCK: a pipe put in an object's place must not hold the reader.
-    Open object{Descriptor(::openat(folder->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)), {}};
+    Open object{Descriptor(::openat(folder->get(), name.c_str(),
+                                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)),
+                {}};
     if (!object.file && errno == ENOENT) return std::nullopt;
     if (!object.file && (errno == ELOOP || errno == ENXIO))  // ENXIO: a socket
         fail(ExitCode::input, "{}: expected a regular file, found a link or a socket", name_of(key));
@@ -106,7 +119,8 @@ std::optional<Bytes> FileBucket::get(const std::string& key, int64_t max_bytes) 
     const std::optional<Open> object = open_object(key);
     if (!object) return std::nullopt;
     if (object->info.st_size > max_bytes)
-        fail(ExitCode::input, "{} has {} bytes, expected at most {}", name_of(key), object->info.st_size, max_bytes);
+        fail(ExitCode::input, "{} has {} bytes, expected at most {}", name_of(key), object->info.st_size,
+             max_bytes);
     Bytes bytes(static_cast<size_t>(object->info.st_size));
     bytes.resize(read_at(object->file, 0, bytes, name_of(key)));
     return bytes;
@@ -119,7 +133,8 @@ std::optional<Bytes> FileBucket::get_range(const std::string& key, int64_t offse
     if (!object) return std::nullopt;
     const int64_t size = object->info.st_size;
     if (offset > size || length > size - offset)
-        fail(ExitCode::input, "{} has {} bytes, expected {} bytes from {} on", name_of(key), size, length, offset);
+        fail(ExitCode::input, "{} has {} bytes, expected {} bytes from {} on", name_of(key), size, length,
+             offset);
     Bytes bytes(static_cast<size_t>(length));
     if (read_at(object->file, offset, bytes, name_of(key)) != bytes.size())
         fail(ExitCode::input, "{} was cut short while it was read", name_of(key));
@@ -130,7 +145,7 @@ bool FileBucket::create(const std::string& key, ByteSpan bytes) {
     check_key(key);
     const auto [folder_name, name] = split(key);
     const Descriptor folder = std::move(*open_folder(folder_name, true));
-    struct stat info{};  // who comes late need not write anything
+    struct stat info {};  // who comes late need not write anything
     if (::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) return false;
     return create_file_at(folder, name, bytes, time(), name_of(key));
 }
@@ -156,7 +171,8 @@ struct FileBucket::Listing {
     std::vector<ObjectInfo> found;
 };
 
-std::vector<ObjectInfo> FileBucket::list(const std::string& prefix, const std::string& start_after, int64_t limit) {
+std::vector<ObjectInfo> FileBucket::list(const std::string& prefix, const std::string& start_after,
+                                         int64_t limit) {
     check_key_prefix(prefix);
     check_key_prefix(start_after);
     Listing listing{prefix, start_after, static_cast<size_t>(std::max<int64_t>(limit, 0)), {}};
@@ -166,18 +182,21 @@ std::vector<ObjectInfo> FileBucket::list(const std::string& prefix, const std::s
     return std::move(listing.found);
 }
 
-// Visits names in the order of the keys below them: a folder counts as its name with '/', so that "a-b" comes before "a/b".
-// `path` is the folder's key prefix, "" or ending in '/'. Its depth is bounded by the length of a key.
+// Visits names in the order of the keys below them: a folder counts as its name with '/', so that "a-b" comes
+// before "a/b". `path` is the folder's key prefix, "" or ending in '/'. Its depth is bounded by the length of
+// a key.
 void FileBucket::walk(Listing& listing, const Descriptor& folder, const std::string& path) const {
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::openat(folder.get(), ".", folder_flags)), &::closedir);
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::openat(folder.get(), ".", folder_flags)),
+                                                     &::closedir);
     if (!stream) fail(ExitCode::storage, "cannot list {}/{}: {}", url(), path, std::strerror(errno));
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(stream.get())) {
         if (!valid_key_segment(entry->d_name)) continue;
         bool is_folder = entry->d_type == DT_DIR;
         bool is_file = entry->d_type == DT_REG;
-        struct stat info{};
-        if (entry->d_type == DT_UNKNOWN && ::fstatat(folder.get(), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+        struct stat info {};
+        if (entry->d_type == DT_UNKNOWN &&
+            ::fstatat(folder.get(), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
             is_folder = S_ISDIR(info.st_mode);
             is_file = S_ISREG(info.st_mode);
         }
@@ -193,13 +212,15 @@ void FileBucket::walk(Listing& listing, const Descriptor& folder, const std::str
         if (is_folder) {
             if (!key.starts_with(listing.prefix) && !listing.prefix.starts_with(key)) continue;
             if (key < listing.start_after && !listing.start_after.starts_with(key)) continue;
-            const Descriptor below(::openat(folder.get(), name.substr(0, name.size() - 1).c_str(), folder_flags));
+            const Descriptor below(
+                ::openat(folder.get(), name.substr(0, name.size() - 1).c_str(), folder_flags));
             if (below) walk(listing, below, key);
             continue;
         }
-        struct stat info{};
+        struct stat info {};
         if (!key.starts_with(listing.prefix) || key <= listing.start_after) continue;
-        if (::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) continue;
+        if (::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode))
+            continue;
         listing.found.push_back(object_info(key, info));
     }
 }

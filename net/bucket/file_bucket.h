@@ -1,5 +1,6 @@
-// A bucket in a folder. Others may write to that folder, and not all of them are friends: nothing in it is followed but plain
-// folders and regular files, every name is resolved from an open folder to an open folder, and nothing read is trusted for its length.
+// A bucket in a folder. Others may write to that folder, and not all of them are friends: nothing in it is
+// followed but plain folders and regular files, every name is resolved from an open folder to an open folder,
+// and nothing read is trusted for its length.
 #pragma once
 
 #include "base/file.h"
@@ -19,7 +20,8 @@ class FileBucket : public Bucket {
     bool create(const std::string& key, ByteSpan bytes) override;
     void put(const std::string& key, ByteSpan bytes) override;
     void remove(const std::string& key) override;
-    std::vector<ObjectInfo> list(const std::string& prefix, const std::string& start_after, int64_t limit) override;
+    std::vector<ObjectInfo> list(const std::string& prefix, const std::string& start_after,
+                                 int64_t limit) override;
     std::string url() const override;
 
   private:

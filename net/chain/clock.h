@@ -25,14 +25,16 @@ class SystemClock : public Clock {
     bool sleep_until(int64_t deadline_ms, const std::atomic<bool>& stop) override;
 };
 
-// Time that stands still while any participant works and jumps to the earliest deadline when all of them sleep: a whole swarm
-// runs as fast as it computes, in the same order of events every time. Each participant thread holds one Participant.
+// Time that stands still while any participant works and jumps to the earliest deadline when all of them
+// sleep: a whole swarm runs as fast as it computes, in the same order of events every time. Each participant
+// thread holds one Participant.
 class VirtualClock : public Clock {
   public:
     explicit VirtualClock(int64_t start_ms) : now_(start_ms) {}
 
-    // Counts one thread that must sleep before time moves; its end lets the others go on. Create all before starting the threads:
-    // a thread that is not counted yet holds nothing back. Only counted threads may sleep while there are any.
+    // Counts one thread that must sleep before time moves; its end lets the others go on. Create all before
+    // starting the threads: a thread that is not counted yet holds nothing back. Only counted threads may
+    // sleep while there are any.
     class Participant {
       public:
         explicit Participant(VirtualClock& clock);
@@ -51,8 +53,8 @@ class VirtualClock : public Clock {
     void advance_if_all_sleep();
     std::mutex mutex_;
     std::condition_variable moved_;
-    // Deadline and stop flag of each sleeping thread. Who moves time takes the woken out, so that they count as working at once
-    // and time cannot move again before they have run.
+    // Deadline and stop flag of each sleeping thread. Who moves time takes the woken out, so that they count
+    // as working at once and time cannot move again before they have run.
     struct Sleeper {
         const std::atomic<bool>* stop;
         bool woken = false;

@@ -3,8 +3,6 @@
 #include "engine/gauntlet/gauntlet.h"
 #include "net/chain/chain.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <tuple>
 
@@ -23,20 +21,35 @@ struct Join {
 
 bool valid_url(std::string_view url) {
     const bool printable = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c <= '~'; });
-    const bool scheme = (url.starts_with("file:///") && url.size() > 8) || (url.starts_with("s3://") && url.size() > 5);
+    const bool scheme =
+        (url.starts_with("file:///") && url.size() > 8) || (url.starts_with("s3://") && url.size() > 5);
     return printable && scheme;
 }
 
 void describe(JsonFields& f, Join& join) {
     f.text("bucket", join.bucket_url, max_url_bytes);
-    f.require("bucket", valid_url(join.bucket_url), "file:///absolute/folder or s3://… in printable characters");
+    f.require("bucket", valid_url(join.bucket_url),
+              "file:///absolute/folder or s3://… in printable characters");
     f.text("role", join.role, 16);
-    f.require("role", std::find(std::begin(roles), std::end(roles), join.role) != std::end(roles), "miner or validator");
+    f.require("role", std::find(std::begin(roles), std::end(roles), join.role) != std::end(roles),
+              "miner or validator");
 }
 
 void describe(JsonFields& f, PublishedWeights& weights) {
     f.integer("window", weights.window, 0, max_window);
     f.shares("weights", weights.weights, max_weights, 0, 1);
+}
+
+struct Dispute {
+    int64_t window = 0;
+    Digest root{};
+    std::string reason;
+};
+
+void describe(JsonFields& f, Dispute& dispute) {
+    f.integer("window", dispute.window, 0, max_window);
+    f.digest("root", dispute.root);
+    f.note("reason", dispute.reason, 1000);
 }
 
 template <class Body>
@@ -62,9 +75,12 @@ class LedgerChain final : public Chain {
     std::vector<Neuron> neurons() const override;
     const Neuron* find(const Hotkey& hotkey) const override;
     void publish_weights(const Identity& validator, const PublishedWeights& weights) override;
-    void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root, const std::string& reason) override;
+    void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,
+                         const std::string& reason) override;
     std::map<Hotkey, double> consensus() const override;
-    uint64_t head_sequence() const override { return ledger_.next_sequence() - (ledger_.next_sequence() > 0 ? 1 : 0); }
+    uint64_t head_sequence() const override {
+        return ledger_.next_sequence() - (ledger_.next_sequence() > 0 ? 1 : 0);
+    }
     Digest head_hash() const override { return ledger_.head(); }
 
   private:
@@ -110,7 +126,8 @@ void LedgerChain::apply_join(const LedgerEntry& entry) {
     }
     const std::optional<int64_t> uid = slot_for_newcomer(time_ms_);
     if (!uid) return;
-    if (const auto replaced = neurons_.find(*uid); replaced != neurons_.end()) uids_.erase(replaced->second.hotkey);
+    if (const auto replaced = neurons_.find(*uid); replaced != neurons_.end())
+        uids_.erase(replaced->second.hotkey);
     neurons_[*uid] = {*uid, entry.author, join.bucket_url, join.role, time_ms_};
     uids_[entry.author] = *uid;
 }
@@ -150,14 +167,17 @@ double LedgerChain::stake(const Hotkey& hotkey) const {
 int64_t LedgerChain::join(const Identity& identity, const std::string& bucket_url, const std::string& role) {
     const std::string body = to_json("join", Join{bucket_url, role});
     auto still_wanted = [&] {
-        if (const Neuron* known = find(identity.hotkey())) return known->bucket_url != bucket_url || known->role != role;
+        if (const Neuron* known = find(identity.hotkey()))
+            return known->bucket_url != bucket_url || known->role != role;
         return slot_for_newcomer(std::max(time_ms_, clock_.now_ms())).has_value();
     };
-    ledger_.append(identity, "join", body, [this](const LedgerEntry& entry) { apply(entry); }, still_wanted);
+    ledger_.append(
+        identity, "join", body, [this](const LedgerEntry& entry) { apply(entry); }, still_wanted);
     const Neuron* neuron = find(identity.hotkey());
     if (!neuron)
         fail(ExitCode::identity,
-             "cannot join: all {} places are taken and nobody in them can be replaced yet (a place is safe for {} s); try again later",
+             "cannot join: all {} places are taken and nobody in them can be replaced yet (a place is safe "
+             "for {} s); try again later",
              params_.max_peers, params_.immunity_ms / 1000);
     return neuron->uid;
 }
@@ -175,15 +195,20 @@ const Neuron* LedgerChain::find(const Hotkey& hotkey) const {
 
 void LedgerChain::publish_weights(const Identity& validator, const PublishedWeights& weights) {
     if (stake(validator.hotkey()) <= 0)
-        fail(ExitCode::identity, "cannot publish weights: the run gives {} no stake", to_hex(validator.hotkey()));
+        fail(ExitCode::identity, "cannot publish weights: the run gives {} no stake",
+             to_hex(validator.hotkey()));
     PublishedWeights given = weights;
-    std::erase_if(given.weights, [](const auto& entry) { return entry.second == 0; });  // absent means the same, in fewer bytes
-    ledger_.append(validator, "weights", to_json("weights", given), [this](const LedgerEntry& entry) { apply(entry); });
+    std::erase_if(given.weights, [](const auto& entry) {
+        return entry.second == 0;
+    });  // absent means the same, in fewer bytes
+    ledger_.append(validator, "weights", to_json("weights", given),
+                   [this](const LedgerEntry& entry) { apply(entry); });
 }
 
-void LedgerChain::publish_dispute(const Identity& validator, int64_t window, const Digest& own_root, const std::string& reason) {
-    const nlohmann::json body = {{"window", window}, {"root", to_hex(own_root)}, {"reason", reason}};
-    ledger_.append(validator, "dispute", body.dump(), [this](const LedgerEntry& entry) { apply(entry); });
+void LedgerChain::publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,
+                                  const std::string& reason) {
+    ledger_.append(validator, "dispute", to_json("dispute", Dispute{window, own_root, reason}),
+                   [this](const LedgerEntry& entry) { apply(entry); });
 }
 
 std::map<Hotkey, double> LedgerChain::consensus() const {

@@ -25,8 +25,8 @@ void describe(JsonFields& f, LedgerEntry& entry) {
     f.text("payload", entry.payload, max_ledger_entry_bytes);
 }
 
-// How long to wait after a lost race: longer after every loss, another time for every author, and with a virtual clock the same
-// in every run.
+// How long to wait after a lost race: longer after every loss, another time for every author, and with a
+// virtual clock the same in every run.
 int64_t jitter_ms(const Hotkey& author, uint64_t sequence, int tries) {
     Sha256 key;
     key.update("ledger jitter").update(author).update_le(sequence).update_le(int32_t{tries});
@@ -36,7 +36,9 @@ int64_t jitter_ms(const Hotkey& author, uint64_t sequence, int tries) {
 
 }  // namespace
 
-std::string ledger_key(uint64_t sequence) { return fmt::format("ledger/{:020}", sequence); }
+std::string ledger_key(uint64_t sequence) {
+    return fmt::format("ledger/{:020}", sequence);
+}
 
 LedgerEntry Ledger::read(ByteSpan object) const {
     const std::string what = ledger_key(next_);
@@ -48,8 +50,8 @@ LedgerEntry Ledger::read(ByteSpan object) const {
     if (entry.sequence != next_)
         fail(ExitCode::input, "{}: sequence: expected {}, found {}", what, next_, entry.sequence);
     if (entry.previous != head_)
-        fail(ExitCode::input, "{}: previous: expected {}, found {}: the chain is broken before it", what, to_hex(head_),
-             to_hex(entry.previous));
+        fail(ExitCode::input, "{}: previous: expected {}, found {}: the chain is broken before it", what,
+             to_hex(head_), to_hex(entry.previous));
     return entry;
 }
 
@@ -66,7 +68,8 @@ void Ledger::follow(const std::function<void(const LedgerEntry&)>& apply) {
     }
 }
 
-std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_view kind, std::string_view payload,
+std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_view kind,
+                                          std::string_view payload,
                                           const std::function<void(const LedgerEntry&)>& apply,
                                           const std::function<bool()>& still_wanted) {
     const std::atomic<bool> never{false};
@@ -80,7 +83,8 @@ std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_vi
         entry.kind = kind;
         entry.payload = payload;
         const std::string key = ledger_key(next_);
-        const Bytes object = seal(author, "ledger", write_json(key, [&](JsonFields& f) { describe(f, entry); }));
+        const Bytes object =
+            seal(author, "ledger", write_json(key, [&](JsonFields& f) { describe(f, entry); }));
         if (static_cast<int64_t>(object.size()) > max_ledger_entry_bytes)
             fail(ExitCode::input, "{}: a {} entry of {} bytes, expected at most {}", key, kind, object.size(),
                  max_ledger_entry_bytes);
@@ -93,8 +97,8 @@ std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_vi
         }
         clock_.sleep_until(clock_.now_ms() + jitter_ms(author.hotkey(), next_, tries), never);
     }
-    fail(ExitCode::storage, "ledger: others were first {} times; the bucket {} is too busy, try again later", max_tries,
-         bucket_.url());
+    fail(ExitCode::storage, "ledger: others were first {} times; the bucket {} is too busy, try again later",
+         max_tries, bucket_.url());
 }
 
 }  // namespace templar

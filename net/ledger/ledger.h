@@ -1,5 +1,5 @@
-// An append-only log in a bucket (docs/protocol.md §2): objects ledger/<20-digit sequence>, each created once, each naming
-// the hash of the one before.
+// An append-only log in a bucket (docs/protocol.md §2): objects ledger/<20-digit sequence>, each created
+// once, each naming the hash of the one before.
 #pragma once
 
 #include "net/bucket/bucket.h"
@@ -11,13 +11,13 @@ namespace templar {
 
 struct LedgerEntry {
     uint64_t sequence = 0;
-    Digest previous{};   // SHA-256 of the previous entry's object bytes; zeros for the first
+    Digest previous{};  // SHA-256 of the previous entry's object bytes; zeros for the first
     int64_t time_ms = 0;
-    std::string kind;    // join, leave, weights, checkpoint, dispute
+    std::string kind;  // join, leave, weights, checkpoint, dispute
     Hotkey author{};
-    std::string payload; // JSON text, by kind
-    Digest hash{};       // SHA-256 of this entry's object bytes
-    int64_t stored_ms = 0;  // when the bucket stored it, by the bucket's clock: time_ms is only its author's word
+    std::string payload;    // JSON text, by kind
+    Digest hash{};          // SHA-256 of this entry's object bytes
+    int64_t stored_ms = 0;  // by the bucket's clock; time_ms is only its author's word
 };
 
 inline constexpr int64_t max_ledger_entry_bytes = 64 * 1024;
@@ -27,13 +27,15 @@ class Ledger {
   public:
     Ledger(Bucket& bucket, Clock& clock) : bucket_(bucket), clock_(clock) {}
 
-    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An entry that does not verify
-    // throws Error(input) naming it and saying why, every time it is met. At most 64 KiB per entry.
-    // What `apply` throws ends the reading before the entry it was given.
+    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An entry that does
+    // not verify throws Error(input) naming it and saying why, every time it is met. At most 64 KiB per
+    // entry. What `apply` throws ends the reading before the entry it was given.
     void follow(const std::function<void(const LedgerEntry&)>& apply);
 
-    // Appends; on losing the race for a sequence number re-reads (calling `apply` for what it finds) and retries with jitter.
-    // `apply` is given the new entry too. Returns the entry as written; Error(storage) when others were first too many times. `still_wanted`, when given, is asked before every try: false ends with nothing appended.
+    // Appends; on losing the race for a sequence number re-reads (calling `apply` for what it finds) and
+    // retries with jitter. `apply` is given the new entry too. Returns the entry as written; Error(storage)
+    // when others were first too many times. `still_wanted`, when given, is asked before every try: false
+    // ends with nothing appended.
     std::optional<LedgerEntry> append(const Identity& author, std::string_view kind, std::string_view payload,
                                       const std::function<void(const LedgerEntry&)>& apply,
                                       const std::function<bool()>& still_wanted = nullptr);

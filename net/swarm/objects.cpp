@@ -18,14 +18,17 @@ constexpr size_t max_sequences = 1024;
 constexpr size_t max_evidence_bytes = 300;
 
 std::string window_key(std::string_view folder, int64_t window, const Hotkey* hotkey) {
-    if (window < 0 || window > max_window) fail(ExitCode::internal, "{}: window {} has no key", folder, window);
-    return hotkey ? fmt::format("{}/{:08}/{}", folder, window, to_hex(*hotkey)) : fmt::format("{}/{:08}", folder, window);
+    if (window < 0 || window > max_window)
+        fail(ExitCode::internal, "{}: window {} has no key", folder, window);
+    return hotkey ? fmt::format("{}/{:08}/{}", folder, window, to_hex(*hotkey))
+                  : fmt::format("{}/{:08}", folder, window);
 }
 
 std::span<const std::string_view> reason_names() {
     static const std::vector<std::string_view> names = [] {
         std::vector<std::string_view> all;
-        for (int i = 0; i <= static_cast<int>(Reason::inactive); ++i) all.push_back(reason_name(static_cast<Reason>(i)));
+        for (int i = 0; i <= static_cast<int>(Reason::inactive); ++i)
+            all.push_back(reason_name(static_cast<Reason>(i)));
         return all;
     }();
     return names;
@@ -41,10 +44,12 @@ void describe_start(JsonFields& f, Digest& run_id, int64_t& window) {
     f.integer("window", window, 0, max_window);
 }
 
-// Peers in a list: ascending uid, so each uid once; each hotkey once by way of the chain, which gives it one uid.
+// Peers in a list: ascending uid, so each uid once; each hotkey once by way of the chain, which gives it one
+// uid.
 template <class Peer>
 void require_ascending(JsonFields& f, const char* key, const std::vector<Peer>& peers) {
-    for (size_t i = 1; i < peers.size(); ++i) f.require(key, peers[i - 1].uid < peers[i].uid, "ascending uids");
+    for (size_t i = 1; i < peers.size(); ++i)
+        f.require(key, peers[i - 1].uid < peers[i].uid, "ascending uids");
 }
 
 void describe(JsonFields& f, Commit& commit) {
@@ -65,7 +70,8 @@ void describe(JsonFields& f, Record& record) {
     f.digest("root", record.root);
     f.bits("eta_bits", record.eta_bits);
     f.bits("keep_bits", record.keep_bits);
-    for (const auto& [key, bits] : {std::pair{"eta_bits", record.eta_bits}, {"keep_bits", record.keep_bits}}) {
+    for (const auto& [key, bits] :
+         {std::pair{"eta_bits", record.eta_bits}, {"keep_bits", record.keep_bits}}) {
         const float value = std::bit_cast<float>(bits);
         f.require(key, value >= 0.0f && value <= 1.0f, "the bits of an fp32 number from 0 to 1");
     }
@@ -92,8 +98,10 @@ void describe(JsonFields& f, Rating& rating) {
 }
 
 void describe(JsonFields& f, Evaluation& evaluation) {
-    for (auto [key, value] : {std::pair{"own_before", &evaluation.own_before}, {"own_after", &evaluation.own_after},
-                              {"random_before", &evaluation.random_before}, {"random_after", &evaluation.random_after},
+    for (auto [key, value] : {std::pair{"own_before", &evaluation.own_before},
+                              {"own_after", &evaluation.own_after},
+                              {"random_before", &evaluation.random_before},
+                              {"random_after", &evaluation.random_after},
                               {"screen", &evaluation.screen}})
         f.number(key, *value, -any_double, any_double);
 }
@@ -141,28 +149,46 @@ Object from_json(const char* what, std::string_view body, const Digest& run_id, 
     Object object;
     read_json(body, what, [&](JsonFields& f) { describe(f, object); });
     if (object.run_id != run_id)
-        fail(ExitCode::input, "{}: run_id: expected {}, found {}", what, to_hex(run_id), to_hex(object.run_id));
-    if (object.window != window) fail(ExitCode::input, "{}: window: expected {}, found {}", what, window, object.window);
+        fail(ExitCode::input, "{}: run_id: expected {}, found {}", what, to_hex(run_id),
+             to_hex(object.run_id));
+    if (object.window != window)
+        fail(ExitCode::input, "{}: window: expected {}, found {}", what, window, object.window);
     return object;
 }
 
 }  // namespace
 
-std::string commit_key(int64_t window, const Hotkey& hotkey) { return window_key("commit", window, &hotkey); }
-std::string payload_key(int64_t window, const Hotkey& hotkey) { return window_key("payload", window, &hotkey); }
-std::string record_key(int64_t window) { return window_key("record", window, nullptr); }
-std::string secret_commit_key(int64_t window, const Hotkey& validator) { return window_key("secret", window, &validator); }
-std::string scores_key(int64_t window, const Hotkey& validator) { return window_key("scores", window, &validator); }
+std::string commit_key(int64_t window, const Hotkey& hotkey) {
+    return window_key("commit", window, &hotkey);
+}
+std::string payload_key(int64_t window, const Hotkey& hotkey) {
+    return window_key("payload", window, &hotkey);
+}
+std::string record_key(int64_t window) {
+    return window_key("record", window, nullptr);
+}
+std::string secret_commit_key(int64_t window, const Hotkey& validator) {
+    return window_key("secret", window, &validator);
+}
+std::string scores_key(int64_t window, const Hotkey& validator) {
+    return window_key("scores", window, &validator);
+}
 
-std::string commit_to_json(const Commit& commit) { return to_json("commit", commit); }
+std::string commit_to_json(const Commit& commit) {
+    return to_json("commit", commit);
+}
 Commit commit_from_json(std::string_view body, const Digest& run_id, int64_t window) {
     return from_json<Commit>("commit", body, run_id, window);
 }
-std::string record_to_json(const Record& record) { return to_json("record", record); }
+std::string record_to_json(const Record& record) {
+    return to_json("record", record);
+}
 Record record_from_json(std::string_view body, const Digest& run_id, int64_t window) {
     return from_json<Record>("record", body, run_id, window);
 }
-std::string scores_to_json(const Scores& scores) { return to_json("scores", scores); }
+std::string scores_to_json(const Scores& scores) {
+    return to_json("scores", scores);
+}
 Scores scores_from_json(std::string_view body, const Digest& run_id, int64_t window) {
     return from_json<Scores>("scores", body, run_id, window);
 }

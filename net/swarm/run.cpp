@@ -123,14 +123,17 @@ void describe(JsonFields& f, RunDescription& run) {
     f.object("gauntlet", [&](JsonFields& g) { describe(g, run.gauntlet); });
 }
 
-Digest run_id(std::string_view text) { return sha256(as_bytes(text)); }
+Digest run_id(std::string_view text) {
+    return sha256(as_bytes(text));
+}
 
 }  // namespace
 
 std::string run_to_json(const RunDescription& run) {
     RunDescription copy = run;
     check_config(copy.model);
-    return write_json(run_key, [&](JsonFields& f) { describe(f, copy); }, 2);
+    return write_json(
+        run_key, [&](JsonFields& f) { describe(f, copy); }, 2);
 }
 
 RunDescription run_from_json(std::string_view json) {
@@ -145,7 +148,8 @@ Run create_run(Bucket& bucket, const RunDescription& description) {
     if (!bucket.create(run_key, as_bytes(text))) {
         const std::optional<Bytes> found = bucket.get(run_key, max_run_bytes);
         if (!found || as_text(*found) != text)
-            fail(ExitCode::input, "{}/{} describes another run; expected none or the same: choose another bucket or prefix",
+            fail(ExitCode::input,
+                 "{}/{} describes another run; expected none or the same: choose another bucket or prefix",
                  bucket.url(), run_key);
     }
     return {description, run_id(text)};
@@ -153,10 +157,12 @@ Run create_run(Bucket& bucket, const RunDescription& description) {
 
 Run open_run(Bucket& bucket, const Digest& expected_id) {
     const std::optional<Bytes> bytes = bucket.get(run_key, max_run_bytes);
-    if (!bytes) fail(ExitCode::input, "{}: expected {}, found none: no run begins there", bucket.url(), run_key);
+    if (!bytes)
+        fail(ExitCode::input, "{}: expected {}, found none: no run begins there", bucket.url(), run_key);
     const Digest id = run_id(as_text(*bytes));
     if (expected_id != Digest{} && id != expected_id)
-        fail(ExitCode::diverged, "{}/{}: expected run {}, found {}: the description was changed after the run began",
+        fail(ExitCode::diverged,
+             "{}/{}: expected run {}, found {}: the description was changed after the run began",
              bucket.url(), run_key, to_hex(expected_id), to_hex(id));
     return {run_from_json(as_text(*bytes)), id};
 }

@@ -1,4 +1,5 @@
-// run.json: everything that fixes a run (docs/protocol.md §1). Nothing that changes a bit of the model comes from a command line.
+// run.json: everything that fixes a run (docs/protocol.md §1). Nothing that changes a bit of the model comes
+// from a command line.
 #pragma once
 
 #include "engine/compress/layout.h"
@@ -19,9 +20,9 @@ struct RunDescription {
     std::string name;
     LlamaConfig model;
     int64_t seq = 2048;
-    Digest tokenizer{};        // SHA-256 of tokenizer.json
-    Digest manifest{};         // SHA-256 of data/manifest.json
-    Digest genesis_root{};     // state root of genesis.safetensors
+    Digest tokenizer{};     // SHA-256 of tokenizer.json
+    Digest manifest{};      // SHA-256 of data/manifest.json
+    Digest genesis_root{};  // state root of genesis.safetensors
     int32_t end_token = -1;
 
     // clock
@@ -50,15 +51,15 @@ struct RunDescription {
     int64_t gather_refresh_windows = 5;
     int64_t reserve_peers = 10;
     int64_t weights_every_windows = 50;
-    int64_t keep_windows = 20;               // payloads of older windows are deleted by their owner
+    int64_t keep_windows = 20;  // payloads of older windows are deleted by their owner
     int64_t eval_own_sequences = 8, eval_random_sequences = 8;
     GauntletParams gauntlet;
 };
 
 // run.json as canonical text (sorted keys, two-space indentation, one final newline).
 std::string run_to_json(const RunDescription& run);
-// Strict: every key must be there, no other may be, every number in range. Throws Error(input) naming the key, what was expected
-// and what was found.
+// Strict: every key must be there, no other may be, every number in range. Throws Error(input) naming the
+// key, what was expected and what was found.
 RunDescription run_from_json(std::string_view json);
 
 // A run description as found in a bucket, with its run_id = SHA-256 of its bytes.
@@ -68,8 +69,8 @@ struct Run {
 };
 // Writes run.json once. Throws Error(input) when a different one is there already.
 Run create_run(Bucket& bucket, const RunDescription& description);
-// Throws Error(input) when there is none or it is malformed. `expected_id`, when not all zeros, must equal its hash: a description
-// edited after the run began is refused (Error(diverged)).
+// Throws Error(input) when there is none or it is malformed. `expected_id`, when not all zeros, must equal
+// its hash: a description edited after the run began is refused (Error(diverged)).
 Run open_run(Bucket& bucket, const Digest& expected_id = {});
 
 }  // namespace templar

@@ -67,7 +67,9 @@ Identity Identity::generate() {
     return identity;
 }
 
-Identity Identity::from_seed(const Digest& seed) { return Identity(seed); }
+Identity Identity::from_seed(const Digest& seed) {
+    return Identity(seed);
+}
 
 Identity Identity::load(const std::filesystem::path& path) {
     const std::string name = path.string();
@@ -75,11 +77,12 @@ Identity Identity::load(const std::filesystem::path& path) {
     if (!file && errno == ELOOP)
         fail(ExitCode::identity, "key file {} is a symbolic link; give the path of the file itself", name);
     if (!file) fail(ExitCode::identity, "cannot open key file {}: {}", name, std::strerror(errno));
-    struct stat info{};
+    struct stat info {};
     if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode))
         fail(ExitCode::identity, "key file {} is not a regular file", name);
     if ((info.st_mode & 077) != 0)
-        fail(ExitCode::identity, "key file {} has mode {:04o}: others may use it; expected 0600, type: chmod 600 '{}'", name,
+        fail(ExitCode::identity,
+             "key file {} has mode {:04o}: others may use it; expected 0600, type: chmod 600 '{}'", name,
              info.st_mode & 07777, name);
     Bytes content(66);  // one more than the longest
     content.resize(read_at(file, 0, content, name));
@@ -106,7 +109,9 @@ void Identity::save(const std::filesystem::path& path) const {
     const bool created = create_file(path, as_bytes(line), 0600);
     OPENSSL_cleanse(seed.data(), seed.size());
     OPENSSL_cleanse(line.data(), line.size());
-    if (!created) fail(ExitCode::identity, "key file {} exists already and is not replaced; choose another path", path.string());
+    if (!created)
+        fail(ExitCode::identity, "key file {} exists already and is not replaced; choose another path",
+             path.string());
 }
 
 Signature Identity::sign(std::string_view kind, ByteSpan bytes) const {

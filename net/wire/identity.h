@@ -13,14 +13,16 @@ namespace templar {
 using Hotkey = Digest;  // the public key: 32 bytes
 using Signature = std::array<uint8_t, 64>;
 
-// A key pair. Signatures are over "templar.cpp/1/" ‖ kind ‖ 0x00 ‖ bytes, so that an object of one kind never passes as another.
+// A key pair. Signatures are over "templar.cpp/1/" ‖ kind ‖ 0x00 ‖ bytes, so that an object of one kind never
+// passes as another.
 class Identity {
   public:
     static Identity generate();
     // Deterministic, for tests.
     static Identity from_seed(const Digest& seed);
-    // A key file: one line of 64 hexadecimal digits (the private seed), mode 0600. Throws Error(identity) when it is missing,
-    // malformed, a link, or readable or writable by anyone but its owner (with the chmod to type).
+    // A key file: one line of 64 hexadecimal digits (the private seed), mode 0600. Throws Error(identity)
+    // when it is missing, malformed, a link, or readable or writable by anyone but its owner (with the chmod
+    // to type).
     static Identity load(const std::filesystem::path& path);
     // load(), or generate and save with mode 0600 when the file does not exist.
     static Identity load_or_create(const std::filesystem::path& path);

@@ -14,7 +14,9 @@ constexpr uint32_t version = 1;
 constexpr size_t signature_offset = 272;
 constexpr std::string_view what = "payload object";
 
-int64_t block_count(int64_t payload_bytes) { return (payload_bytes + payload_block_bytes - 1) / payload_block_bytes; }
+int64_t block_count(int64_t payload_bytes) {
+    return (payload_bytes + payload_block_bytes - 1) / payload_block_bytes;
+}
 
 // Bytes 0…271 of the header: what is signed.
 Bytes signed_bytes(const PayloadHeader& header) {
@@ -106,7 +108,8 @@ WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected) 
     if (std::any_of(padding.begin(), padding.end(), [](uint8_t byte) { return byte != 0; }))
         fail(ExitCode::input, "{}: padding: expected zeros, found something else", what);
     if (!verify(header.hotkey, "payload", object.first(signature_offset), signature))
-        fail(ExitCode::input, "{}: signature: expected one by {}, found one that does not verify", what, to_hex(header.hotkey));
+        fail(ExitCode::input, "{}: signature: expected one by {}, found one that does not verify", what,
+             to_hex(header.hotkey));
 
     const int64_t blocks = block_count(expected.payload_bytes);
     const ByteSpan hashes = reader.get_bytes(static_cast<size_t>(blocks) * 32);
@@ -114,7 +117,8 @@ WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected) 
     const ByteSpan payload = reader.get_bytes(static_cast<size_t>(expected.payload_bytes));
     for (int64_t i = 0; i < blocks; ++i) {
         const ByteSpan rest = payload.subspan(static_cast<size_t>(i * payload_block_bytes));
-        const Digest hash = sha256(rest.first(std::min(rest.size(), static_cast<size_t>(payload_block_bytes))));
+        const Digest hash =
+            sha256(rest.first(std::min(rest.size(), static_cast<size_t>(payload_block_bytes))));
         if (!std::equal(hash.begin(), hash.end(), hashes.begin() + i * 32))
             fail(ExitCode::input, "{}: block {} of {}: expected SHA-256 {}, found {}", what, i, blocks,
                  to_hex(hashes.subspan(static_cast<size_t>(i) * 32, 32)), to_hex(hash));

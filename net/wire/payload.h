@@ -1,7 +1,8 @@
-// A gradient on the wire (docs/protocol.md §5.2): header, hashes of 1 MiB blocks, payload. Everything has a length that
-// follows from the layout.
+// A gradient on the wire (docs/protocol.md §5.2): header, hashes of 1 MiB blocks, payload. Everything has a
+// length that follows from the layout.
 //
-// The header, little-endian; the signature, of kind "payload", covers the bytes before it, and by way of `blocks` all that follow:
+// The header, little-endian; the signature, of kind "payload", covers the bytes before it, and by way of
+// `blocks` all that follow:
 //
 //   offset  bytes  field               offset  bytes  field
 //        0      8  magic "TMPLGRAD"       160      8  length
@@ -26,12 +27,12 @@ struct PayloadHeader {
     Digest run_id{};
     uint64_t window = 0;
     Hotkey hotkey{};
-    Digest root{};         // state the gradient was made from
-    Digest layout{};       // layout hash
-    uint64_t tokens = 0;   // tokens used
-    uint64_t length = 0;   // payload bytes
-    Digest blocks{};       // root of the block hashes: SHA-256 of their concatenation
-    Digest possession{};   // possession_proof()
+    Digest root{};                 // state the gradient was made from
+    Digest layout{};               // layout hash
+    uint64_t tokens = 0;           // tokens used
+    uint64_t length = 0;           // payload bytes
+    Digest blocks{};               // root of the block hashes: SHA-256 of their concatenation
+    Digest possession{};           // possession_proof()
     uint64_t ledger_sequence = 0;  // latest ledger entry seen
     Digest ledger_head{};
     bool operator==(const PayloadHeader&) const = default;
@@ -55,8 +56,9 @@ struct PayloadExpectation {
     Digest layout;
     int64_t payload_bytes;
 };
-// Throws Error(input) that names the field, what was expected and what was found: length, magic, version, run, window,
-// hotkey, layout, signature, block hash (with its number). root, tokens and possession are for the caller to judge.
+// Throws Error(input) that names the field, what was expected and what was found: length, magic, version,
+// run, window, hotkey, layout, signature, block hash (with its number). root, tokens and possession are for
+// the caller to judge.
 WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected);
 
 }  // namespace templar

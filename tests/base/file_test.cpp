@@ -31,7 +31,8 @@ struct Folder {
     }
     std::filesystem::path operator/(const char* name) const { return path / name; }
     auto count() const {
-        return std::distance(std::filesystem::directory_iterator(path), std::filesystem::directory_iterator());
+        return std::distance(std::filesystem::directory_iterator(path),
+                             std::filesystem::directory_iterator());
     }
 };
 
@@ -47,7 +48,7 @@ ExitCode code_of(const std::function<void()>& action, std::string_view mentions)
 }
 
 unsigned mode_of(const std::filesystem::path& path) {
-    struct stat info{};
+    struct stat info {};
     return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 07777 : 0;
 }
 
@@ -89,14 +90,14 @@ TEST_CASE("files: names inside an open folder, with a given time") {
     REQUIRE(open_folder);
     CHECK(create_file_at(open_folder, "a", as_bytes("1"), 1'500'000'000'123, "a"));
     CHECK_FALSE(create_file_at(open_folder, "a", as_bytes("2"), std::nullopt, "a"));
-    struct stat info{};
+    struct stat info {};
     REQUIRE(::stat((folder / "a").c_str(), &info) == 0);
     CHECK(info.st_mtim.tv_sec == 1'500'000'000);
     CHECK(info.st_mtim.tv_nsec == 123'000'000);
     write_file_at(open_folder, "a", as_bytes("3"), std::nullopt, "a");
     CHECK(read_text_file(folder / "a", 1) == "3");
-    CHECK(code_of([&] { write_file_at(open_folder, "no/b", {}, std::nullopt, "bucket/no/b"); }, "bucket/no/b") ==
-          ExitCode::storage);
+    CHECK(code_of([&] { write_file_at(open_folder, "no/b", {}, std::nullopt, "bucket/no/b"); },
+                  "bucket/no/b") == ExitCode::storage);
 }
 
 TEST_CASE("files: of many that create one name, one wins; readers of a replaced file see it whole") {
@@ -106,7 +107,8 @@ TEST_CASE("files: of many that create one name, one wins; readers of a replaced 
         std::atomic<int> wins{0};
         std::vector<std::thread> threads;
         for (int i = 0; i < 4; ++i)
-            threads.emplace_back([&, i] { wins += create_file(folder.path / name, Bytes(1000, static_cast<uint8_t>(i))); });
+            threads.emplace_back(
+                [&, i] { wins += create_file(folder.path / name, Bytes(1000, static_cast<uint8_t>(i))); });
         for (auto& thread : threads) thread.join();
         CHECK(wins == 1);
     }

@@ -8,7 +8,9 @@ using namespace templar;
 
 namespace {
 
-std::string hash(std::string_view text) { return to_hex(sha256(as_bytes(text))); }
+std::string hash(std::string_view text) {
+    return to_hex(sha256(as_bytes(text)));
+}
 
 }  // namespace
 
@@ -17,7 +19,8 @@ TEST_CASE("SHA-256: the examples of FIPS 180") {
     CHECK(hash("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    CHECK(hash(std::string(1'000'000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    CHECK(hash(std::string(1'000'000, 'a')) ==
+          "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST_CASE("SHA-256: pieces hash like the whole, whatever their length") {
@@ -26,7 +29,8 @@ TEST_CASE("SHA-256: pieces hash like the whole, whatever their length") {
     const Digest whole = sha256(as_bytes(text));
     for (size_t piece = 1; piece <= 130; ++piece) {
         Sha256 hash;
-        for (size_t at = 0; at < text.size(); at += piece) hash.update(std::string_view(text).substr(at, piece));
+        for (size_t at = 0; at < text.size(); at += piece)
+            hash.update(std::string_view(text).substr(at, piece));
         CHECK(hash.finish() == whole);
     }
     CHECK(Sha256().update("").update(Bytes{}).finish() == sha256(Bytes{}));
@@ -53,7 +57,8 @@ TEST_CASE("SHA-256: integers are hashed little-endian") {
 TEST_CASE("digests from hexadecimal, and what is none") {
     const Digest digest = sha256(as_bytes("abc"));
     CHECK(digest_from_hex(to_hex(digest), "x") == digest);
-    for (const std::string& bad : {std::string(), std::string(63, 'a'), std::string(65, 'a'), std::string(63, 'a') + "g",
-                                   " " + std::string(63, 'a'), std::string(64, '\0'), "0x" + std::string(62, 'a')})
+    for (const std::string& bad :
+         {std::string(), std::string(63, 'a'), std::string(65, 'a'), std::string(63, 'a') + "g",
+          " " + std::string(63, 'a'), std::string(64, '\0'), "0x" + std::string(62, 'a')})
         CHECK_THROWS_WITH_AS(digest_from_hex(bad, "the name"), doctest::Contains("the name"), Error);
 }

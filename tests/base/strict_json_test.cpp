@@ -54,7 +54,8 @@ void describe(JsonFields& f, Everything& e) {
 }
 
 std::string written(Everything e, int indent = -1) {
-    return write_json("test", [&](JsonFields& f) { describe(f, e); }, indent);
+    return write_json(
+        "test", [&](JsonFields& f) { describe(f, e); }, indent);
 }
 Everything read(std::string_view text) {
     Everything e;
@@ -112,22 +113,31 @@ TEST_CASE("strict JSON: indented text has sorted keys and one final newline") {
 TEST_CASE("strict JSON: reading names the key, what was expected and what was found") {
     const std::string good = written({});
     auto with = [&](std::string_view from, std::string_view to) { return message(replaced(good, from, to)); };
-    CHECK(with("\"count\":7", "\"count\":1001") == "test: count: expected an integer from 0 to 1000, found 1001");
+    CHECK(with("\"count\":7", "\"count\":1001") ==
+          "test: count: expected an integer from 0 to 1000, found 1001");
     CHECK(with("\"count\":7", "\"count\":-1") == "test: count: expected an integer from 0 to 1000, found -1");
-    CHECK(with("\"count\":7", "\"count\":7.0") == "test: count: expected an integer from 0 to 1000, found 7.0");
-    CHECK(with("\"count\":7", "\"count\":true") == "test: count: expected an integer from 0 to 1000, found true");
-    CHECK(with("\"count\":7", "\"count\":18446744073709551615").starts_with("test: count: expected an integer"));
-    CHECK(with("\"count\":7", "\"count\":\"7\"") == "test: count: expected an integer from 0 to 1000, found \"7\"");
+    CHECK(with("\"count\":7", "\"count\":7.0") ==
+          "test: count: expected an integer from 0 to 1000, found 7.0");
+    CHECK(with("\"count\":7", "\"count\":true") ==
+          "test: count: expected an integer from 0 to 1000, found true");
+    CHECK(with("\"count\":7", "\"count\":18446744073709551615")
+              .starts_with("test: count: expected an integer"));
+    CHECK(with("\"count\":7", "\"count\":\"7\"") ==
+          "test: count: expected an integer from 0 to 1000, found \"7\"");
     CHECK(with("\"count\":7,", "") == "test: count: expected this key, found none");
     CHECK(with("\"count\":7", "\"count\":7,\"count\":8") == "test: the key \"count\" stands twice");
-    CHECK(with("\"count\":7", "\"count\":7,\"extra\":[1,2]") == "test: the text: expected no key \"extra\", found a list of 2");
-    CHECK(with("\"inner\":{\"n\":5}", "\"inner\":{\"n\":5,\"m\":5}") == "test: inner: expected no key \"m\", found 5");
-    CHECK(with("\"inner\":{\"n\":5}", "\"inner\":{\"n\":10}") == "test: inner.n: expected an integer from 0 to 9, found 10");
+    CHECK(with("\"count\":7", "\"count\":7,\"extra\":[1,2]") ==
+          "test: the text: expected no key \"extra\", found a list of 2");
+    CHECK(with("\"inner\":{\"n\":5}", "\"inner\":{\"n\":5,\"m\":5}") ==
+          "test: inner: expected no key \"m\", found 5");
+    CHECK(with("\"inner\":{\"n\":5}", "\"inner\":{\"n\":10}") ==
+          "test: inner.n: expected an integer from 0 to 9, found 10");
     CHECK(with("\"inner\":{\"n\":5}", "\"inner\":5") == "test: inner: expected an object, found 5");
     CHECK(with("[{\"n\":1},{\"n\":2}]", "[{\"n\":1},{\"n\":\"\"}]") ==
           "test: list[1].n: expected an integer from 0 to 9, found \"\"");
     CHECK(with("[{\"n\":1},{\"n\":2}]", "[{\"n\":1},2]") == "test: list[1]: expected an object, found 2");
-    CHECK(with("[{\"n\":1},{\"n\":2}]", "[{},{},{},{}]") == "test: list: expected at most 3 entries, found 4");
+    CHECK(with("[{\"n\":1},{\"n\":2}]", "[{},{},{},{}]") ==
+          "test: list: expected at most 3 entries, found 4");
     CHECK(with("[{\"n\":1},{\"n\":2}]", "{}") == "test: list: expected a list, found an object");
     CHECK(with("\"green\"", "\"blue\"") == "test: colour: expected one of red, green, found \"blue\"");
     CHECK(with("\"share\":0.1", "\"share\":null") == "test: share: expected a number, found null");
@@ -145,15 +155,17 @@ TEST_CASE("strict JSON: reading names the key, what was expected and what was fo
 }
 
 TEST_CASE("strict JSON: what is no JSON object is refused") {
-    for (const std::string& text : {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}x"),
-                                    std::string("\xff"), std::string("{\"a\":\"\xff\"}"), written({}) + written({}),
-                                    std::string(100'000, '['), std::string(100'000, '{')}) {
+    for (const std::string& text :
+         {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}x"),
+          std::string("\xff"), std::string("{\"a\":\"\xff\"}"), written({}) + written({}),
+          std::string(100'000, '['), std::string(100'000, '{')}) {
         CHECK(message(text).starts_with("test: "));
     }
     std::string deep = "1";
     for (int i = 0; i < 40; ++i) deep = "{\"a\":" + deep + "}";
     CHECK(message(deep) == "test: nested deeper than 16 levels");
-    for (size_t size = 0; size < written({}).size(); ++size) CHECK(message(written({}).substr(0, size)) != "accepted");
+    for (size_t size = 0; size < written({}).size(); ++size)
+        CHECK(message(written({}).substr(0, size)) != "accepted");
 }
 
 TEST_CASE("strict JSON: nothing is written that a reader would refuse") {

@@ -52,7 +52,8 @@ TEST_CASE("bucket: put, get, head, range, remove") {
     CHECK(text_of(*bucket, "a/b/c") == "abc");
     CHECK(as_text(*bucket->get_range("a/b/c", 1, 2)) == "bc");
     CHECK(bucket->get_range("a/b/c", 3, 0)->empty());
-    for (auto [offset, length] : {std::pair<int64_t, int64_t>{1, 3}, {4, 0}, {-1, 1}, {0, -1}, {INT64_MAX, INT64_MAX}})
+    for (auto [offset, length] :
+         {std::pair<int64_t, int64_t>{1, 3}, {4, 0}, {-1, 1}, {0, -1}, {INT64_MAX, INT64_MAX}})
         CHECK(code_of([&] { bucket->get_range("a/b/c", offset, length); }) == ExitCode::input);
 
     CHECK(bucket->get("a/b/c", 3));
@@ -69,10 +70,11 @@ TEST_CASE("bucket: keys that are none are refused everywhere") {
     Scratch folder;
     const auto bucket = open_bucket(folder.url(), false);
     const std::string long_key = std::string(255, 'a') + "/" + std::string(255, 'b') + "/c";
-    for (const std::string& key : {std::string(), std::string("/a"), std::string("a/"), std::string("a//b"), std::string("."),
-                                   std::string(".."), std::string("a/../b"), std::string("a/./b"), std::string(".hidden"),
-                                   std::string("a/.b"), std::string("a b"), std::string("a\\b"), std::string("ä"),
-                                   std::string("a\0b", 3), std::string("a\nb"), std::string("a*"), long_key}) {
+    for (const std::string& key :
+         {std::string(), std::string("/a"), std::string("a/"), std::string("a//b"), std::string("."),
+          std::string(".."), std::string("a/../b"), std::string("a/./b"), std::string(".hidden"),
+          std::string("a/.b"), std::string("a b"), std::string("a\\b"), std::string("ä"),
+          std::string("a\0b", 3), std::string("a\nb"), std::string("a*"), long_key}) {
         CAPTURE(key);
         CHECK(code_of([&] { bucket->get(key, plenty); }) == ExitCode::input);
         CHECK(code_of([&] { bucket->head(key); }) == ExitCode::input);
@@ -83,7 +85,8 @@ TEST_CASE("bucket: keys that are none are refused everywhere") {
     }
     CHECK(code_of([&] { bucket->list("../"); }) == ExitCode::input);
     const std::string longest = long_key.substr(0, 510) + "bc";
-    CHECK(code_of([&] { bucket->put(longest, {}); }) == ExitCode::storage);  // a name of 256: the disk's own limit
+    CHECK(code_of([&] { bucket->put(longest, {}); }) ==
+          ExitCode::storage);  // a name of 256: the disk's own limit
     bucket->put(long_key.substr(0, 511), as_bytes("x"));
     CHECK(bucket->list("").size() == 1);
 }
@@ -91,7 +94,8 @@ TEST_CASE("bucket: keys that are none are refused everywhere") {
 TEST_CASE("bucket: list is ordered by key, with prefix, start and limit") {
     Scratch folder;
     const auto bucket = open_bucket(folder.url(), false);
-    for (const char* key : {"a/b", "a-b", "a.b", "a0", "a/b.c/d", "b/1", "b/2", "b/3/x", "b/3/y", "c"}) bucket->put(key, {});
+    for (const char* key : {"a/b", "a-b", "a.b", "a0", "a/b.c/d", "b/1", "b/2", "b/3/x", "b/3/y", "c"})
+        bucket->put(key, {});
     std::ofstream(folder / ".a.tmp") << "x";
     std::ofstream(folder / "white space") << "x";
     std::filesystem::create_symlink("/etc", folder / "link");
@@ -148,7 +152,8 @@ TEST_CASE("bucket: what is no regular file is refused, and never waited for") {
     ::close(socket_fd);
     bucket->put("file", as_bytes("x"));
 
-    for (const char* key : {"link", "dangling", "out", "out/secret", "inner", "round/x", "pipe", "socket", "file/below"}) {
+    for (const char* key :
+         {"link", "dangling", "out", "out/secret", "inner", "round/x", "pipe", "socket", "file/below"}) {
         CAPTURE(key);
         CHECK(code_of([&] { bucket->get(key, plenty); }) == ExitCode::input);
         CHECK(code_of([&] { bucket->head(key); }) == ExitCode::input);
@@ -160,7 +165,8 @@ TEST_CASE("bucket: what is no regular file is refused, and never waited for") {
     CHECK(std::filesystem::exists(outside / "secret"));
     CHECK_FALSE(std::filesystem::exists(outside / "new"));
     CHECK(code_of([&] { bucket->remove("inner"); }) == ExitCode::storage);
-    // A link is no object that create() could take for its own, and put() replaces the link, not what it points to.
+    // A link is no object that create() could take for its own, and put() replaces the link, not what it
+    // points to.
     CHECK_FALSE(bucket->create("dangling", as_bytes("x")));
     bucket->put("link", as_bytes("mine"));
     CHECK(text_of(*bucket, "link") == "mine");
@@ -236,13 +242,16 @@ TEST_CASE("bucket: a full disk is an error, and nothing half-written appears") {
 
 TEST_CASE("bucket: URLs that cannot be opened say what to do") {
     Scratch folder;
-    CHECK(code_of([] { open_bucket("s3://bucket/prefix", true); }, "not offered by this version") == ExitCode::usage);
+    CHECK(code_of([] { open_bucket("s3://bucket/prefix", true); }, "not offered by this version") ==
+          ExitCode::usage);
     CHECK(code_of([] { open_bucket("http://x/", true); }, "file:///absolute/folder") == ExitCode::usage);
     CHECK(code_of([] { open_bucket("/tmp/x", true); }, "file:///absolute/folder") == ExitCode::usage);
     CHECK(code_of([] { open_bucket("", true); }) == ExitCode::usage);
     CHECK(code_of([] { open_bucket("file://relative/x", true); }, "absolute folder") == ExitCode::usage);
-    CHECK(code_of([&] { open_bucket(folder.url() + "/missing", false); }, "create the folder first") == ExitCode::storage);
+    CHECK(code_of([&] { open_bucket(folder.url() + "/missing", false); }, "create the folder first") ==
+          ExitCode::storage);
     std::ofstream(folder / "file") << "x";
-    CHECK(code_of([&] { open_bucket(folder.url() + "/file", false); }, "expected a folder") == ExitCode::storage);
+    CHECK(code_of([&] { open_bucket(folder.url() + "/file", false); }, "expected a folder") ==
+          ExitCode::storage);
     CHECK(code_of([&] { open_bucket(folder.url() + "/file/below", true); }) == ExitCode::storage);
 }

@@ -12,9 +12,15 @@ using namespace templar;
 
 namespace {
 
-Identity test_identity(int n) { return Identity::from_seed(sha256(as_bytes(std::to_string(n)))); }
-Hotkey hotkey(int n) { return test_identity(n).hotkey(); }
-std::string url(int n) { return "file:///bucket/" + std::to_string(n); }
+Identity test_identity(int n) {
+    return Identity::from_seed(sha256(as_bytes(std::to_string(n))));
+}
+Hotkey hotkey(int n) {
+    return test_identity(n).hotkey();
+}
+std::string url(int n) {
+    return "file:///bucket/" + std::to_string(n);
+}
 const auto ignore = [](const LedgerEntry&) {};
 const std::atomic<bool> never{false};
 
@@ -48,7 +54,8 @@ struct Fixture {
 std::string state(const Chain& chain) {
     std::string text = fmt::format("{} {}\n", chain.head_sequence(), to_hex(chain.head_hash()));
     for (const Neuron& neuron : chain.neurons())
-        text += fmt::format("{} {} {} {} {}\n", neuron.uid, to_hex(neuron.hotkey), neuron.bucket_url, neuron.role, neuron.joined_ms);
+        text += fmt::format("{} {} {} {} {}\n", neuron.uid, to_hex(neuron.hotkey), neuron.bucket_url,
+                            neuron.role, neuron.joined_ms);
     for (const auto& [key, weight] : chain.consensus()) text += fmt::format("{} {:a}\n", to_hex(key), weight);
     return text;
 }
@@ -87,9 +94,10 @@ TEST_CASE("chain: uids are the lowest free slots, buckets can change, places are
 TEST_CASE("chain: who cannot be registered is told so") {
     Fixture f;
     const Identity identity = test_identity(1);
-    for (const std::string& bad : {std::string(), std::string("http://x"), std::string("file://relative"), std::string("file:///"),
-                                   std::string("s3://"), "file:///" + std::string(505, 'x'), std::string("file:///a b"),
-                                   std::string("file:///a\n"), std::string("file:///\xff"), std::string("FILE:///a")}) {
+    for (const std::string& bad :
+         {std::string(), std::string("http://x"), std::string("file://relative"), std::string("file:///"),
+          std::string("s3://"), "file:///" + std::string(505, 'x'), std::string("file:///a b"),
+          std::string("file:///a\n"), std::string("file:///\xff"), std::string("FILE:///a")}) {
         CAPTURE(bad);
         CHECK(code_of([&] { f.chain->join(identity, bad, "miner"); }, "join: bucket") == ExitCode::input);
     }
@@ -109,7 +117,8 @@ TEST_CASE("chain: consensus is the stake-weighted median clip over registered ho
     CHECK(consensus[hotkey(1)] == 0.5);
     CHECK(consensus[hotkey(2)] == 0.5);
     CHECK(consensus[hotkey(3)] == 0.0);
-    // Only the newest counts; a hotkey that is not registered counts for nothing; one who gives no weights abstains.
+    // Only the newest counts; a hotkey that is not registered counts for nothing; one who gives no weights
+    // abstains.
     f.chain->publish_weights(test_identity(100), {2, {{hotkey(1), 0.25}, {hotkey(50), 0.75}}});
     f.chain->publish_weights(test_identity(101), {2, {{hotkey(1), 0.125}}});
     f.chain->publish_weights(test_identity(102), {2, {{hotkey(1), 0.0}, {hotkey(2), 0.0}}});
@@ -123,11 +132,20 @@ TEST_CASE("chain: consensus is the stake-weighted median clip over registered ho
     CHECK(f.chain->consensus() == consensus);
     CHECK(state(*f.replay()) == state(*f.chain));
 
-    CHECK(code_of([&] { f.chain->publish_weights(test_identity(1), {3, {{hotkey(1), 1.0}}}); }, "no stake") ==
-          ExitCode::identity);
+    CHECK(code_of(
+              [&] {
+                  f.chain->publish_weights(test_identity(1), {3, {{hotkey(1), 1.0}}});
+              },
+              "no stake") == ExitCode::identity);
     for (double bad : {-0.1, 1.1, std::nan(""), HUGE_VAL})
-        CHECK(code_of([&] { f.chain->publish_weights(test_identity(100), {3, {{hotkey(1), bad}}}); }) == ExitCode::input);
-    CHECK(code_of([&] { f.chain->publish_weights(test_identity(100), {-1, {}}); }, "window") == ExitCode::input);
+        CHECK(code_of([&] {
+                  f.chain->publish_weights(test_identity(100), {3, {{hotkey(1), bad}}});
+              }) == ExitCode::input);
+    CHECK(code_of(
+              [&] {
+                  f.chain->publish_weights(test_identity(100), {-1, {}});
+              },
+              "window") == ExitCode::input);
 }
 
 TEST_CASE("chain: a full registry replaces the lowest weight past immunity, ties by age then uid") {
@@ -148,7 +166,8 @@ TEST_CASE("chain: a full registry replaces the lowest weight past immunity, ties
     CHECK(f.chain->find(hotkey(4)) == nullptr);
 
     f.wait(90);  // 1 and 2 are 1000 ms old, 3 is not
-    f.chain->publish_weights(test_identity(100), {1, {{hotkey(1), 0.5}, {hotkey(2), 0.25}, {hotkey(3), 0.25}}});
+    f.chain->publish_weights(test_identity(100),
+                             {1, {{hotkey(1), 0.5}, {hotkey(2), 0.25}, {hotkey(3), 0.25}}});
     CHECK(f.join(4) == 2);
     CHECK(f.chain->find(hotkey(2)) == nullptr);
     f.wait(5000);
@@ -161,7 +180,7 @@ TEST_CASE("chain: a full registry replaces the lowest weight past immunity, ties
     CHECK(f.join(7) == 2);
     CHECK(f.join(8) == 3);
     f.wait(5000);
-    CHECK(f.join(9) == 1);  // 6, joined before 7 and 8
+    CHECK(f.join(9) == 1);   // 6, joined before 7 and 8
     CHECK(f.join(10) == 2);  // 7 and 8 joined at one moment: the lowest uid
     CHECK(f.chain->find(hotkey(100))->uid == 0);
     CHECK(state(*f.replay()) == state(*f.chain));
@@ -179,23 +198,26 @@ TEST_CASE("chain: entries that mean nothing have no effect") {
         f.chain->refresh();
         CHECK(facts(*f.chain) == before);
     };
-    for (const std::string& bucket : {std::string("\"http://x\""), std::string("\"ftp:///x\""), std::string("7"), std::string("\"\""),
-                                      "\"file:///" + std::string(505, 'x') + "\"", std::string("\"file:///a\\u0000\""),
-                                      std::string("\"file:///\\u00e4\""), std::string("null"), std::string("[]")}) {
+    for (const std::string& bucket :
+         {std::string("\"http://x\""), std::string("\"ftp:///x\""), std::string("7"), std::string("\"\""),
+          "\"file:///" + std::string(505, 'x') + "\"", std::string("\"file:///a\\u0000\""),
+          std::string("\"file:///\\u00e4\""), std::string("null"), std::string("[]")}) {
         unchanged(7, "join", "{\"bucket\":" + bucket + ",\"role\":\"miner\"}");
         unchanged(1, "join", "{\"bucket\":" + bucket + ",\"role\":\"miner\"}");
     }
     for (const std::string& payload :
-         {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}"), std::string(20'000, '['),
-          std::string("{\"bucket\":\"file:///x\"}"), std::string("{\"bucket\":\"file:///x\",\"role\":\"king\"}"),
+         {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}"),
+          std::string(20'000, '['), std::string("{\"bucket\":\"file:///x\"}"),
+          std::string("{\"bucket\":\"file:///x\",\"role\":\"king\"}"),
           std::string("{\"bucket\":\"file:///x\",\"role\":\"miner\",\"uid\":0}"),
           std::string("{\"bucket\":\"file:///x\",\"bucket\":\"file:///y\",\"role\":\"miner\"}")})
         for (const char* kind : {"join", "weights"}) unchanged(100, kind, payload);
     for (const char* kind : {"", "Join", "weight", "dispute", "checkpoint", "rm -rf"})
         unchanged(100, kind, "{\"bucket\":\"file:///x\",\"role\":\"miner\"}");
-    unchanged(1, "weights", f.weights(9, {{1, "1"}}));    // no stake
-    unchanged(77, "weights", f.weights(9, {{1, "1"}}));   // not even registered
-    for (const char* share : {"NaN", "nan", "null", "-0.5", "1.5", "1e999", "\"1\"", "[1]", "true", "Infinity", "-1e-300"})
+    unchanged(1, "weights", f.weights(9, {{1, "1"}}));   // no stake
+    unchanged(77, "weights", f.weights(9, {{1, "1"}}));  // not even registered
+    for (const char* share :
+         {"NaN", "nan", "null", "-0.5", "1.5", "1e999", "\"1\"", "[1]", "true", "Infinity", "-1e-300"})
         unchanged(100, "weights", f.weights(9, {{1, share}}));
     unchanged(100, "weights", "{\"window\":-1,\"weights\":{}}");
     unchanged(100, "weights", "{\"window\":1e3,\"weights\":{}}");
@@ -212,6 +234,20 @@ TEST_CASE("chain: entries that mean nothing have no effect") {
     CHECK(f.chain->neurons().size() == 3);
 }
 
+TEST_CASE("chain: a dispute stands in the ledger and changes nothing") {
+    Fixture f;
+    f.join(1);
+    const auto before = f.chain->neurons().size();
+    f.chain->publish_dispute(test_identity(1), 7, hotkey(1), "found \xff" + std::string(5000, 'x'));
+    CHECK(f.chain->neurons().size() == before);
+    CHECK(f.chain->head_sequence() == 1);
+    std::string payload;
+    Ledger(*f.bucket, f.clock).follow([&](const LedgerEntry& entry) { payload = entry.payload; });
+    CHECK(payload.starts_with("{\"reason\":\"found ?xxx"));
+    CHECK(payload.size() < 1200);
+    CHECK(payload.ends_with("\"root\":\"" + to_hex(hotkey(1)) + "\",\"window\":7}"));
+}
+
 TEST_CASE("chain: a false date buys nothing") {
     Fixture f;
     f.params.immunity_ms = 500'000;
@@ -220,7 +256,8 @@ TEST_CASE("chain: a false date buys nothing") {
     // A join dated to after everyone's immunity, written now.
     auto join_dated = [&](int author, int64_t time_ms) {
         VirtualClock other(time_ms);
-        Ledger(*f.bucket, other).append(test_identity(author), "join", "{\"bucket\":\"file:///x\",\"role\":\"miner\"}", ignore);
+        Ledger(*f.bucket, other)
+            .append(test_identity(author), "join", "{\"bucket\":\"file:///x\",\"role\":\"miner\"}", ignore);
         f.chain->refresh();
     };
     join_dated(4, f.clock.now_ms() + 900'000);
@@ -257,7 +294,8 @@ TEST_CASE("chain: all readers agree, whatever was written and whenever they look
                 chain.publish_weights(test_identity(100 + static_cast<int>(rng.below(3))), weights);
                 break;
             }
-            case 3: f.write(n, rng.below(3) ? "dispute" : "leave", "{}");
+            case 3:
+                f.write(n, rng.below(3) ? "dispute" : "leave", "{}");
         }
         f.wait(static_cast<int64_t>(rng.below(1000)));
     }

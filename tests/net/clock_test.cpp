@@ -22,7 +22,8 @@ void run_participants(VirtualClock& clock, std::vector<std::function<void()>> bo
         participants.push_back(std::make_unique<VirtualClock::Participant>(clock));
     std::vector<std::thread> threads;
     for (size_t i = 0; i < bodies.size(); ++i)
-        threads.emplace_back([participant = std::move(participants[i]), body = std::move(bodies[i])] { body(); });
+        threads.emplace_back(
+            [participant = std::move(participants[i]), body = std::move(bodies[i])] { body(); });
     for (auto& thread : threads) thread.join();
 }
 

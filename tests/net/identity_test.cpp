@@ -11,7 +11,9 @@ using namespace templar;
 
 namespace {
 
-Identity test_identity(std::string_view name) { return Identity::from_seed(sha256(as_bytes(name))); }
+Identity test_identity(std::string_view name) {
+    return Identity::from_seed(sha256(as_bytes(name)));
+}
 
 void write_key(const std::filesystem::path& path, std::string_view content, unsigned mode = 0600) {
     std::filesystem::remove(path);
@@ -55,13 +57,14 @@ TEST_CASE("key files: saved for their owner alone, never replaced") {
     Scratch folder;
     const Identity alice = test_identity("alice");
     alice.save(folder / "key");
-    struct stat info{};
+    struct stat info {};
     REQUIRE(::stat((folder / "key").c_str(), &info) == 0);
     CHECK((info.st_mode & 07777) == 0600);
     CHECK(info.st_size == 65);
     CHECK(Identity::load(folder / "key").hotkey() == alice.hotkey());
     CHECK(Identity::load_or_create(folder / "key").hotkey() == alice.hotkey());
-    CHECK(code_of([&] { test_identity("bob").save(folder / "key"); }, "exists already") == ExitCode::identity);
+    CHECK(code_of([&] { test_identity("bob").save(folder / "key"); }, "exists already") ==
+          ExitCode::identity);
     CHECK(Identity::load(folder / "key").hotkey() == alice.hotkey());
 
     const Hotkey fresh = Identity::load_or_create(folder / "new").hotkey();
@@ -88,8 +91,9 @@ TEST_CASE("key files that must not be used are refused") {
     CHECK_NOTHROW(Identity::load(path));
 
     const std::string half = seed.substr(0, 63);
-    for (const std::string& content : {std::string(), half, half + "\n", half + "g\n", seed + "\n\n", seed + "\nx", seed + " ",
-                                       seed + seed, " " + seed, half + " \n", "0x" + seed + "\n", std::string(5000, 'a')}) {
+    for (const std::string& content :
+         {std::string(), half, half + "\n", half + "g\n", seed + "\n\n", seed + "\nx", seed + " ",
+          seed + seed, " " + seed, half + " \n", "0x" + seed + "\n", std::string(5000, 'a')}) {
         write_key(path, content);
         refused("64 hexadecimal digits");
         // The message must not give the key away.
@@ -137,7 +141,8 @@ TEST_CASE("envelope: what is sealed comes back; anything else is refused") {
         flipped[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
         CHECK(refused(flipped));
     }
-    for (size_t size = 0; size < object.size(); ++size) CHECK(refused(Bytes(object.begin(), object.begin() + size)));
+    for (size_t size = 0; size < object.size(); ++size)
+        CHECK(refused(Bytes(object.begin(), object.begin() + size)));
     Bytes longer = object;
     longer.push_back('\n');
     CHECK(refused(longer));

@@ -13,7 +13,9 @@ using nlohmann::json;
 
 namespace {
 
-Identity test_identity(int n) { return Identity::from_seed(sha256(as_bytes(std::to_string(n)))); }
+Identity test_identity(int n) {
+    return Identity::from_seed(sha256(as_bytes(std::to_string(n))));
+}
 const auto ignore = [](const LedgerEntry&) {};
 
 std::vector<LedgerEntry> read_all(Bucket& bucket, Clock& clock) {
@@ -23,9 +25,13 @@ std::vector<LedgerEntry> read_all(Bucket& bucket, Clock& clock) {
 }
 
 // An entry as a hostile author would write it.
-Bytes forged(const Identity& author, uint64_t sequence, const Digest& previous, const std::function<void(json&)>& change = {},
-             std::string_view kind = "ledger") {
-    json body = {{"sequence", sequence}, {"previous", to_hex(previous)}, {"time_ms", 1}, {"kind", "join"}, {"payload", "{}"}};
+Bytes forged(const Identity& author, uint64_t sequence, const Digest& previous,
+             const std::function<void(json&)>& change = {}, std::string_view kind = "ledger") {
+    json body = {{"sequence", sequence},
+                 {"previous", to_hex(previous)},
+                 {"time_ms", 1},
+                 {"kind", "join"},
+                 {"payload", "{}"}};
     if (change) change(body);
     return seal(author, kind, body.dump());
 }
@@ -76,8 +82,9 @@ TEST_CASE("ledger: an entry nobody wants any more is not appended") {
     // It is asked after everything there has been applied.
     Ledger(*bucket, clock).append(test_identity(2), "join", "{}", ignore);
     int applied = 0;
-    CHECK_FALSE(ledger.append(test_identity(1), "join", "{}", [&](const LedgerEntry&) { ++applied; },
-                              [&] { return applied == 0; }));
+    CHECK_FALSE(ledger.append(
+        test_identity(1), "join", "{}", [&](const LedgerEntry&) { ++applied; },
+        [&] { return applied == 0; }));
     CHECK(applied == 1);
 }
 
@@ -92,9 +99,11 @@ TEST_CASE("ledger: six writers at once, nothing is lost and the chain holds") {
             Ledger ledger(*bucket, clock);
             uint64_t applied = 0;
             for (int i = 0; i < 20; ++i) {
-                const auto entry = ledger.append(test_identity(writer), "join", std::to_string(i),
-                                                 [&](const LedgerEntry& found) { failures += found.sequence != applied++; });
-                failures += !entry || entry->payload != std::to_string(i) || entry->author != test_identity(writer).hotkey();
+                const auto entry =
+                    ledger.append(test_identity(writer), "join", std::to_string(i),
+                                  [&](const LedgerEntry& found) { failures += found.sequence != applied++; });
+                failures += !entry || entry->payload != std::to_string(i) ||
+                            entry->author != test_identity(writer).hotkey();
             }
         });
     for (auto& thread : threads) thread.join();
@@ -120,7 +129,8 @@ TEST_CASE("ledger: tampered, forked, missing and foreign entries are refused wit
         int applied = 0;
         Ledger reader(*bucket, clock);
         for (int i = 0; i < 2; ++i) {  // asking again does not get past it
-            CHECK(code_of([&] { reader.follow([&](const LedgerEntry&) { ++applied; }); }, mentions) == ExitCode::input);
+            CHECK(code_of([&] { reader.follow([&](const LedgerEntry&) { ++applied; }); }, mentions) ==
+                  ExitCode::input);
             CHECK(applied == 2);
             CHECK(reader.next_sequence() == 2);
             CHECK(reader.head() == before);
@@ -196,7 +206,8 @@ TEST_CASE("ledger: losing every race ends with an error") {
     VirtualClock clock(0);
     TakenBucket bucket;
     Ledger ledger(bucket, clock);
-    CHECK(code_of([&] { ledger.append(test_identity(1), "join", "{}", ignore); }, "too busy") == ExitCode::storage);
-    CHECK(clock.now_ms() > 100);        // it waited,
-    CHECK(clock.now_ms() < 200'000);    // but not for ever
+    CHECK(code_of([&] { ledger.append(test_identity(1), "join", "{}", ignore); }, "too busy") ==
+          ExitCode::storage);
+    CHECK(clock.now_ms() > 100);      // it waited,
+    CHECK(clock.now_ms() < 200'000);  // but not for ever
 }

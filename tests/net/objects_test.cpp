@@ -11,7 +11,9 @@ using namespace templar;
 namespace {
 
 const Digest run_id = sha256(as_bytes("run"));
-Hotkey hotkey(int n) { return sha256(as_bytes(std::to_string(n))); }
+Hotkey hotkey(int n) {
+    return sha256(as_bytes(std::to_string(n)));
+}
 constexpr int64_t window = 12;
 
 Record example_record() {
@@ -23,7 +25,8 @@ Record example_record() {
     record.keep_bits = std::bit_cast<uint32_t>(0.99999f);
     record.step = 11;
     record.accepted = {{0, hotkey(0), hotkey(10)}, {3, hotkey(3), hotkey(13)}};
-    record.rejected = {{1, hotkey(1), "malformed", "layout: expected a, found b"}, {2, hotkey(2), "late", ""}};
+    record.rejected = {{1, hotkey(1), "malformed", "layout: expected a, found b"},
+                       {2, hotkey(2), "late", ""}};
     record.gather = {hotkey(3), hotkey(0)};
     record.reserve = {hotkey(5)};
     return record;
@@ -56,7 +59,9 @@ Scores example_scores() {
     return scores;
 }
 
-bool same_bits(double a, double b) { return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b); }
+bool same_bits(double a, double b) {
+    return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b);
+}
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
     const size_t at = text.find(from);
@@ -73,8 +78,8 @@ TEST_CASE("keys of a window's objects") {
     CHECK(record_key(99'999'999) == "record/99999999");
     CHECK(secret_commit_key(3, key) == "secret/00000003/" + to_hex(key));
     CHECK(scores_key(3, key) == "scores/00000003/" + to_hex(key));
-    for (const std::string& name : {commit_key(12, key), record_key(1), std::string(genesis_key), std::string(tokenizer_key),
-                                    std::string(manifest_key)})
+    for (const std::string& name : {commit_key(12, key), record_key(1), std::string(genesis_key),
+                                    std::string(tokenizer_key), std::string(manifest_key)})
         CHECK_NOTHROW(check_key(name));
     CHECK_THROWS_AS(record_key(-1), Error);
     CHECK_THROWS_AS(record_key(100'000'000), Error);
@@ -88,11 +93,14 @@ TEST_CASE("commit: round trip, and refused for another run or window") {
     CHECK(back.object_hash == commit.object_hash);
     CHECK(back.object_bytes == commit.object_bytes);
     CHECK(back.tokens == commit.tokens);
-    CHECK(code_of([&] { commit_from_json(text, hotkey(1), window); }, "commit: run_id: expected") == ExitCode::input);
-    CHECK(code_of([&] { commit_from_json(text, run_id, 13); }, "commit: window: expected 13, found 12") == ExitCode::input);
-    CHECK(code_of([&] { commit_from_json(replaced(text, "23700000", "0"), run_id, window); }, "object_bytes") ==
+    CHECK(code_of([&] { commit_from_json(text, hotkey(1), window); }, "commit: run_id: expected") ==
           ExitCode::input);
-    CHECK(code_of([&] { commit_from_json(replaced(text, "1000000", "-5"), run_id, window); }, "tokens") == ExitCode::input);
+    CHECK(code_of([&] { commit_from_json(text, run_id, 13); }, "commit: window: expected 13, found 12") ==
+          ExitCode::input);
+    CHECK(code_of([&] { commit_from_json(replaced(text, "23700000", "0"), run_id, window); },
+                  "object_bytes") == ExitCode::input);
+    CHECK(code_of([&] { commit_from_json(replaced(text, "1000000", "-5"), run_id, window); }, "tokens") ==
+          ExitCode::input);
 }
 
 TEST_CASE("record: round trip to the bit") {
@@ -129,8 +137,10 @@ TEST_CASE("record: bounds hold, whoever signs it") {
         refused("record: keep_bits", [=](Record& r) { r.keep_bits = std::bit_cast<uint32_t>(bad); });
     }
     refused("record: accepted: expected ascending", [](Record& r) { r.accepted[1].uid = 0; });
-    refused("record: accepted: expected ascending", [](Record& r) { std::swap(r.accepted[0], r.accepted[1]); });
-    refused("record: rejected: expected ascending", [](Record& r) { std::swap(r.rejected[0], r.rejected[1]); });
+    refused("record: accepted: expected ascending",
+            [](Record& r) { std::swap(r.accepted[0], r.accepted[1]); });
+    refused("record: rejected: expected ascending",
+            [](Record& r) { std::swap(r.rejected[0], r.rejected[1]); });
     refused("accepted[0].uid", [](Record& r) { r.accepted[0].uid = -1; });
     refused("accepted[1].uid", [](Record& r) { r.accepted[1].uid = 1024; });
     refused("rejected[0].reason", [](Record& r) { r.rejected[0].reason = "dislike"; });
@@ -142,17 +152,20 @@ TEST_CASE("record: bounds hold, whoever signs it") {
     // The same from a text that its writer did not check.
     const std::string text = record_to_json(example_record());
     auto text_refused = [&](std::string_view from, std::string_view to, std::string_view mentions) {
-        CHECK(code_of([&] { record_from_json(replaced(text, from, to), run_id, window); }, mentions) == ExitCode::input);
+        CHECK(code_of([&] { record_from_json(replaced(text, from, to), run_id, window); }, mentions) ==
+              ExitCode::input);
     };
     text_refused("\"uid\":3", "\"uid\":0", "ascending uids");
     text_refused("\"eta_bits\":\"39d1b717\"", "\"eta_bits\":\"7fc00000\"", "eta_bits");
     text_refused("\"step\":11", "\"step\":11.0", "step");
     text_refused("\"reason\":\"late\"", "\"reason\":\"LATE\"", "rejected[1].reason");
-    text_refused("\"evidence\":\"\"", "\"evidence\":\"" + std::string(301, 'x') + "\"", "rejected[1].evidence");
+    text_refused("\"evidence\":\"\"", "\"evidence\":\"" + std::string(301, 'x') + "\"",
+                 "rejected[1].evidence");
     text_refused("\"step\":11", "\"step\":11,\"more\":1", "more");
     text_refused("\"step\":11,", "", "step");
     text_refused("\"step\":11", "\"step\":11,\"step\":12", "twice");
-    // Evidence quotes what strangers sent: it never makes a record unwritable, nor longer than readers accept.
+    // Evidence quotes what strangers sent: it never makes a record unwritable, nor longer than readers
+    // accept.
     Record record = example_record();
     record.rejected[0].evidence = std::string("\xff\x00\n", 3) + std::string(10'000, 'x');
     const Record back = record_from_json(record_to_json(record), run_id, window);
@@ -195,7 +208,8 @@ TEST_CASE("scores: bounds hold, and a full swarm's scores fit") {
         change(scores);
         CHECK(code_of([&] { scores_to_json(scores); }, mentions) == ExitCode::input);
     };
-    refused("peers[0].evaluation.own_after: expected a finite", [](Scores& s) { s.peers[0].evaluation.own_after = NAN; });
+    refused("peers[0].evaluation.own_after: expected a finite",
+            [](Scores& s) { s.peers[0].evaluation.own_after = NAN; });
     refused("peers[1].before.sigma", [](Scores& s) { s.peers[1].before.sigma = -1; });
     refused("peers[0].sync", [](Scores& s) { s.peers[0].sync = 1.01; });
     refused("peers[0].weight", [](Scores& s) { s.peers[0].weight = INFINITY; });
@@ -203,8 +217,11 @@ TEST_CASE("scores: bounds hold, and a full swarm's scores fit") {
     refused("random_sequences", [](Scores& s) { s.random_sequences.resize(1025); });
     refused("random_sequences", [](Scores& s) { s.random_sequences[0].first = -1; });
     const std::string text = scores_to_json(example_scores());
-    CHECK(code_of([&] { scores_from_json(replaced(text, "\"overlap\"}", "\"overlapping\"}"), run_id, window); }) != ExitCode::ok);
-    CHECK(code_of([&] { scores_from_json(replaced(text, "3.25", "1e999"), run_id, window); }) == ExitCode::input);
+    CHECK(code_of([&] {
+              scores_from_json(replaced(text, "\"overlap\"}", "\"overlapping\"}"), run_id, window);
+          }) != ExitCode::ok);
+    CHECK(code_of([&] { scores_from_json(replaced(text, "3.25", "1e999"), run_id, window); }) ==
+          ExitCode::input);
     for (size_t size = 0; size < text.size(); size += 7)
         CHECK(code_of([&] { scores_from_json(text.substr(0, size), run_id, window); }) == ExitCode::input);
 

@@ -7,7 +7,9 @@ using namespace templar;
 
 namespace {
 
-Digest digest(std::string_view text) { return sha256(as_bytes(text)); }
+Digest digest(std::string_view text) {
+    return sha256(as_bytes(text));
+}
 const Identity alice = Identity::from_seed(digest("alice"));
 const Identity bob = Identity::from_seed(digest("bob"));
 
@@ -35,7 +37,8 @@ PayloadExpectation expectation(int64_t payload_bytes) {
     return {digest("run"), 0x0102030405060708, alice.hotkey(), digest("layout"), payload_bytes};
 }
 
-void refused(ByteSpan object, const PayloadExpectation& expected, std::string_view mentions = "payload object: ") {
+void refused(ByteSpan object, const PayloadExpectation& expected,
+             std::string_view mentions = "payload object: ") {
     CHECK(code_of([&] { decode_payload(object, expected); }, mentions) == ExitCode::input);
 }
 
@@ -109,8 +112,10 @@ TEST_CASE("payload object: a wrong field is named, with what was expected and fo
             "run: expected " + to_hex(digest("run")) + ", found " + to_hex(digest("other")));
     refused(with_header([](PayloadHeader& h) { h.window = 3; }), expectation(200),
             "window: expected 72623859790382856, found 3");
-    refused(with_header([](PayloadHeader& h) { h.layout = digest("other"); }), expectation(200), "layout: expected");
-    refused(encode_payload(bob, example_header(), payload), expectation(200), "hotkey: expected " + to_hex(alice.hotkey()));
+    refused(with_header([](PayloadHeader& h) { h.layout = digest("other"); }), expectation(200),
+            "layout: expected");
+    refused(encode_payload(bob, example_header(), payload), expectation(200),
+            "hotkey: expected " + to_hex(alice.hotkey()));
     // What bob signed under alice's name.
     Bytes stolen = encode_payload(bob, example_header(), payload);
     std::copy(alice.hotkey().begin(), alice.hotkey().end(), stolen.begin() + 56);
@@ -132,7 +137,8 @@ TEST_CASE("payload object: a wrong field is named, with what was expected and fo
     refused(with_byte(336, 1), expectation(200), "padding: expected zeros");
     refused(with_byte(383, 1), expectation(200), "padding: expected zeros");
     refused(with_byte(384, object[384] ^ 1), expectation(200), "block hashes: expected");
-    refused(with_byte(object.size() - 1, object.back() ^ 1), expectation(200), "block 0 of 1: expected SHA-256");
+    refused(with_byte(object.size() - 1, object.back() ^ 1), expectation(200),
+            "block 0 of 1: expected SHA-256");
     for (uint8_t byte : {0x00, 0xff}) {  // absurd lengths
         Bytes changed = object;
         std::fill_n(changed.begin() + 160, 8, byte);
@@ -150,7 +156,8 @@ TEST_CASE("payload object: cut, padded or of another length") {
     for (size_t size = 0; size < object.size(); ++size) {
         refused(ByteSpan(object).first(size), expectation(150), "bytes: expected 566, found");
         // As long as its reader expects, yet cut.
-        if (size > 416) refused(ByteSpan(object).first(size), expectation(static_cast<int64_t>(size) - 416), "length");
+        if (size > 416)
+            refused(ByteSpan(object).first(size), expectation(static_cast<int64_t>(size) - 416), "length");
     }
     Bytes longer = object;
     longer.push_back(0);

@@ -10,7 +10,9 @@ using nlohmann::json;
 
 namespace {
 
-Digest digest(std::string_view text) { return sha256(as_bytes(text)); }
+Digest digest(std::string_view text) {
+    return sha256(as_bytes(text));
+}
 
 RunDescription example_run() {
     RunDescription run;
@@ -25,7 +27,8 @@ RunDescription example_run() {
 }
 
 // Every value that is neither an object nor a list, by its path.
-std::vector<json::json_pointer> leaves(const json& value, const json::json_pointer& path = json::json_pointer()) {
+std::vector<json::json_pointer> leaves(const json& value,
+                                       const json::json_pointer& path = json::json_pointer()) {
     if (!value.is_structured()) return {path};
     std::vector<json::json_pointer> all;
     for (const auto& [key, below] : value.items()) {
@@ -66,13 +69,20 @@ TEST_CASE("run.json: every value is read into its own field") {
         json changed = run;
         json& value = changed[path];
         if (path.to_string() == "/protocol") continue;
-        if (path.to_string() == "/codec/code_bits") value = 4;
-        else if (path.to_string() == "/gauntlet/openskill/ties") value = "v613";
-        else if (value.is_boolean()) value = !value.get<bool>();
-        else if (value.is_number_integer()) value = value.get<int64_t>() == 8 ? 4 : value.get<int64_t>() + 1;
-        else if (value.is_number_float()) value = value.get<double>() == 0 ? 0.25 : value.get<double>() / 2;
-        else if (path.to_string() == "/name") value = "another";
-        else value = to_hex(digest(path.to_string()));
+        if (path.to_string() == "/codec/code_bits")
+            value = 4;
+        else if (path.to_string() == "/gauntlet/openskill/ties")
+            value = "v613";
+        else if (value.is_boolean())
+            value = !value.get<bool>();
+        else if (value.is_number_integer())
+            value = value.get<int64_t>() == 8 ? 4 : value.get<int64_t>() + 1;
+        else if (value.is_number_float())
+            value = value.get<double>() == 0 ? 0.25 : value.get<double>() / 2;
+        else if (path.to_string() == "/name")
+            value = "another";
+        else
+            value = to_hex(digest(path.to_string()));
         // heads and kv_heads depend on each other; either may be the one that changes
         if (path.to_string() == "/model/kv_heads") changed["/model/heads"_json_pointer] = 8;
         if (path.to_string() == "/model/heads") changed["/model/kv_heads"_json_pointer] = 4;
@@ -94,8 +104,8 @@ TEST_CASE("run.json: each key missing, unknown or of another type is refused by 
         json extra = run;
         extra[path.parent_pointer()]["x" + key] = 1;
         CHECK(parse(extra, "x" + key) == ExitCode::input);
-        for (const json& other : {json(nullptr), json::array(), json::object(), json(true), json("text"), json(1e300), json(-1e300),
-                                  json(INT64_MIN), json(UINT64_MAX)}) {
+        for (const json& other : {json(nullptr), json::array(), json::object(), json(true), json("text"),
+                                  json(1e300), json(-1e300), json(INT64_MIN), json(UINT64_MAX)}) {
             CAPTURE(other.dump());
             if (other.type() == run[path].type() && (other.is_boolean() || key == "name")) continue;
             json wrong = run;
@@ -126,7 +136,8 @@ TEST_CASE("run.json: values that cannot work together are refused") {
     };
     refused("code_bits", [](RunDescription& run) { run.codec.code_bits = 3; });
     refused("validators: expected at least one", [](RunDescription& run) { run.validators.clear(); });
-    refused("validators: expected each hotkey once", [](RunDescription& run) { run.validators[1] = run.validators[0]; });
+    refused("validators: expected each hotkey once",
+            [](RunDescription& run) { run.validators[1] = run.validators[0]; });
     refused("validators[0].stake", [](RunDescription& run) { run.validators[0].stake = 0; });
     refused("end_token", [](RunDescription& run) { run.end_token = 32000; });
     refused("name", [](RunDescription& run) { run.name = "two\nlines"; });
@@ -151,7 +162,8 @@ TEST_CASE("a run is created once, and opened as it was created") {
 
     // Edited after the run began: still well-formed, but another run.
     bucket->put("run.json", as_bytes(run_to_json(other)));
-    CHECK(code_of([&] { open_run(*bucket, created.id); }, "changed after the run began") == ExitCode::diverged);
+    CHECK(code_of([&] { open_run(*bucket, created.id); }, "changed after the run began") ==
+          ExitCode::diverged);
     CHECK(open_run(*bucket).id != created.id);
     bucket->put("run.json", as_bytes("{"));
     CHECK(code_of([&] { open_run(*bucket); }, "run.json") == ExitCode::input);

@@ -10,7 +10,8 @@ namespace templar {
 class Scratch {
   public:
     Scratch()
-        : path_(std::filesystem::temp_directory_path() / ("templar-test-" + to_hex(random_secret()).substr(0, 16))) {
+        : path_(std::filesystem::temp_directory_path() /
+                ("templar-test-" + to_hex(random_secret()).substr(0, 16))) {
         std::filesystem::create_directory(path_);
     }
     ~Scratch() {
