@@ -146,7 +146,7 @@ std::vector<PenaltyGroup> penalty_groups(const ParticipantLog& validator);
 int64_t window_count(const RunLog& run);  // different windows in all logs
 double run_seconds(const RunLog& run);
 
-// {"heldout_loss_start","heldout_loss_end","unigram_loss","roots_equal","root","windows","seconds","peers":[{"uid","name","role",
+// {"heldout_loss_start","heldout_loss_end","unigram_loss","roots_equal","root","replicas","windows","seconds","peers":[{"uid","name","role",
 // "tokens","rating","mu","sigma","binary_average","sync","final_score","weight"}]}; what is not known is
 // null.
 std::string summary_json(const RunLog& run);

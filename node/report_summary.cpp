@@ -200,6 +200,7 @@ std::string summary_json(const RunLog& run) {
                                     {"unigram_loss", value_or_null(run.unigram_loss)},
                                     {"roots_equal", agreement.equal},
                                     {"root", agreement.root},
+                                    {"replicas", agreement.replicas},
                                     {"windows", window_count(run)},
                                     {"seconds", value_or_null(run_seconds(run))},
                                     {"peers", peers}};

@@ -7,8 +7,8 @@ namespace templar {
 const std::vector<Preset>& presets() {
     static const std::vector<Preset> all = {
         {"tiny",
-         "0.1 M parameters: tests",
-         {.vocab_size = 256,
+         "0.15 M parameters: tests",
+         {.vocab_size = 512,
           .hidden_size = 64,
           .intermediate_size = 160,
           .layers = 2,

@@ -28,6 +28,7 @@ struct SwarmFlags {
     bool replace = false;
     bool create_only = false;
     double eta = 0;
+    float beta = 0.95f;
     double start_seconds = 3.0;
 
     void add_to(CLI::App& app);
@@ -55,6 +56,7 @@ void SwarmFlags::add_to(CLI::App& app) {
         ->check(CLI::Range(0, 1 << 30));
     app.add_option("--micro-batch", micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 1024));
     app.add_option("--learning-rate", eta, "peak of the schedule; 0: the preset's");
+    app.add_option("--momentum", beta, "decay of the momentum per window")->check(CLI::Range(0.0f, 0.9999f));
     app.add_option("--threads", threads, "processors of each participant; 0: all")->check(CLI::Range(0, 256));
     app.add_option("--seed", local.seed, "of the genesis weights");
     app.add_flag("--virtual-clock", virtual_clock,
@@ -84,11 +86,15 @@ void SwarmFlags::prepare() {
     run.page_sequences = 8;
     run.max_peers = 64;
     run.immunity_windows = 10;
-    run.beta = 0.95f;
+    run.beta = beta;
     run.schedule = {.peak = eta > 0 ? eta : 2e-3, .floor_share = 0.2, .warmup_windows = 3, .cosine_windows = std::max<int64_t>(4, windows - 3)};
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
     run.keep_windows = 8;
+    // At this size honest gradients agree on more than half of their largest coefficients; a copy agrees on all of them.
+    run.gauntlet.overlap_flag = 0.9;
+    run.gauntlet.overlap_ban = 0.97;
+    run.gauntlet.openskill.beta = 7.0;
     run.eval_own_sequences = 24;
     run.eval_random_sequences = 24;
     local.seeded_keys = virtual_clock;
