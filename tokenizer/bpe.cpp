@@ -15,8 +15,8 @@ namespace templar {
 
 namespace {
 
-// Up to this many bytes a pre-token is merged by scanning an array; beyond, with a heap, so that a megabyte without
-// a space does not take quadratic time.
+// Up to this many bytes a pre-token is merged by scanning an array; beyond, with a heap, so that a megabyte
+// without a space does not take quadratic time.
 constexpr size_t short_pretoken = 48;
 
 uint64_t hash_bytes(std::string_view bytes) {
@@ -47,12 +47,14 @@ struct Seen {
 
 }  // namespace
 
-Tokenizer::Parts Tokenizer::with_end_token(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
+Tokenizer::Parts Tokenizer::with_end_token(std::vector<std::string> tokens,
+                                           std::vector<std::pair<int32_t, int32_t>> merges,
                                            const std::string& end_token) {
     Parts parts{std::move(tokens), std::move(merges), {}, -1};
     if (end_token.empty()) return parts;
     const auto found = std::find(parts.tokens.rbegin(), parts.tokens.rend(), end_token);
-    if (found == parts.tokens.rend()) fail(ExitCode::input, "tokenizer: the end token '{}' is not in the vocabulary", end_token);
+    if (found == parts.tokens.rend())
+        fail(ExitCode::input, "tokenizer: the end token '{}' is not in the vocabulary", end_token);
     parts.end_token = static_cast<int32_t>(parts.tokens.rend() - found - 1);
     if (find_invalid_utf8(end_token) != std::string::npos)
         fail(ExitCode::input, "tokenizer: the end token is not valid UTF-8");
@@ -60,11 +62,14 @@ Tokenizer::Parts Tokenizer::with_end_token(std::vector<std::string> tokens, std:
     return parts;
 }
 
-Tokenizer::Tokenizer(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges, std::string end_token)
+Tokenizer::Tokenizer(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
+                     std::string end_token)
     : Tokenizer(with_end_token(std::move(tokens), std::move(merges), end_token), "tokenizer") {}
 
 Tokenizer::Tokenizer(Parts parts, std::string_view what)
-    : tokens_(std::move(parts.tokens)), merges_(std::move(parts.merges)), special_(std::move(parts.special)),
+    : tokens_(std::move(parts.tokens)),
+      merges_(std::move(parts.merges)),
+      special_(std::move(parts.special)),
       end_token_(parts.end_token) {
     const auto count = static_cast<int32_t>(tokens_.size());
     std::vector<bool> is_special(tokens_.size());
@@ -76,30 +81,35 @@ Tokenizer::Tokenizer(Parts parts, std::string_view what)
         if (token.empty()) fail(ExitCode::input, "{}: token {} is empty", what, id);
         if (is_special[static_cast<size_t>(id)]) continue;
         const auto [other, is_new] = id_of.emplace(token, id);
-        if (!is_new) fail(ExitCode::input, "{}: tokens {} and {} are the same bytes", what, other->second, id);
+        if (!is_new)
+            fail(ExitCode::input, "{}: tokens {} and {} are the same bytes", what, other->second, id);
     }
     for (int byte = 0; byte < 256; ++byte) {
         const char c = static_cast<char>(static_cast<uint8_t>(byte));
         const auto found = id_of.find(std::string_view(&c, 1));
         if (found == id_of.end())
-            fail(ExitCode::input, "{}: no token for the single byte 0x{:02x}, expected one for each of the 256", what, byte);
+            fail(ExitCode::input,
+                 "{}: no token for the single byte 0x{:02x}, expected one for each of the 256", what, byte);
         byte_token_[static_cast<size_t>(byte)] = found->second;
     }
     std::string joined;
     for (size_t rank = 0; rank < merges_.size(); ++rank) {
         const auto [left, right] = merges_[rank];
-        if (left < 0 || left >= count || right < 0 || right >= count || is_special[static_cast<size_t>(left)] ||
-            is_special[static_cast<size_t>(right)])
-            fail(ExitCode::input, "{}: merge {} joins ids {} and {}, expected two of the {} tokens that are not special", what,
+        if (left < 0 || left >= count || right < 0 || right >= count ||
+            is_special[static_cast<size_t>(left)] || is_special[static_cast<size_t>(right)])
+            fail(ExitCode::input,
+                 "{}: merge {} joins ids {} and {}, expected two of the {} tokens that are not special", what,
                  rank, left, right, count);
         joined = tokens_[static_cast<size_t>(left)];
         joined += tokens_[static_cast<size_t>(right)];
         const auto made = id_of.find(joined);
         if (made == id_of.end())
-            fail(ExitCode::input, "{}: merge {} joins ids {} and {} into bytes that are not in the vocabulary", what, rank, left,
-                 right);
+            fail(ExitCode::input,
+                 "{}: merge {} joins ids {} and {} into bytes that are not in the vocabulary", what, rank,
+                 left, right);
         if (!merge_of_.insert(left, right, {static_cast<int32_t>(rank), made->second}).second)
-            fail(ExitCode::input, "{}: merge {} repeats an earlier one (ids {} and {})", what, rank, left, right);
+            fail(ExitCode::input, "{}: merge {} repeats an earlier one (ids {} and {})", what, rank, left,
+                 right);
     }
 }
 
@@ -110,8 +120,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
 }
 
 void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out) const {
-    // Words repeat: each is looked up among those last seen before it is merged. The table lives for one call, so
-    // encoding needs no lock, and is sized by the text, so that short texts stay cheap.
+    // Words repeat: each is looked up among those last seen before it is merged. The table lives for one
+    // call, so encoding needs no lock, and is sized by the text, so that short texts stay cheap.
     std::vector<Seen> table(std::bit_ceil(std::clamp<size_t>(text.size() / 32, 16, 1 << 14)));
     for (size_t begin = 0, end; begin < text.size(); begin = end) {
         end = pretoken_end(text, begin);
@@ -124,11 +134,13 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out) const {
         const size_t ids = out.size();
         if (seen.length == piece.size() && std::memcmp(seen.piece, piece.data(), piece.size()) == 0) {
             out.resize(ids + seen.count);
-            std::copy_n(out.begin() + static_cast<ptrdiff_t>(seen.ids), seen.count, out.begin() + static_cast<ptrdiff_t>(ids));
+            std::copy_n(out.begin() + static_cast<ptrdiff_t>(seen.ids), seen.count,
+                        out.begin() + static_cast<ptrdiff_t>(ids));
         } else {
             encode_pretoken(piece, out);
         }
-        seen = {piece.data(), static_cast<uint32_t>(piece.size()), static_cast<uint32_t>(out.size() - ids), ids};
+        seen = {piece.data(), static_cast<uint32_t>(piece.size()), static_cast<uint32_t>(out.size() - ids),
+                ids};
     }
 }
 
@@ -152,7 +164,8 @@ void Tokenizer::encode_pretoken(std::string_view piece, std::vector<int32_t>& ou
         ids[best] = merges[best].id;
         std::copy(ids.begin() + static_cast<ptrdiff_t>(best) + 2, ids.begin() + static_cast<ptrdiff_t>(count),
                   ids.begin() + static_cast<ptrdiff_t>(best) + 1);
-        std::copy(merges.begin() + static_cast<ptrdiff_t>(best) + 1, merges.begin() + static_cast<ptrdiff_t>(count) - 1,
+        std::copy(merges.begin() + static_cast<ptrdiff_t>(best) + 1,
+                  merges.begin() + static_cast<ptrdiff_t>(count) - 1,
                   merges.begin() + static_cast<ptrdiff_t>(best));
         --count;
         if (best > 0) look_up(best - 1);
@@ -161,8 +174,8 @@ void Tokenizer::encode_pretoken(std::string_view piece, std::vector<int32_t>& ou
     out.insert(out.end(), ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count));
 }
 
-// The same rule in n·log(n): a heap of candidate merges over a linked list of tokens. A candidate whose tokens have changed
-// since is dropped when it comes up.
+// The same rule in n·log(n): a heap of candidate merges over a linked list of tokens. A candidate whose
+// tokens have changed since is dropped when it comes up.
 void Tokenizer::encode_long_pretoken(std::string_view piece, std::vector<int32_t>& out) const {
     struct Link {
         int32_t id;  // -1: merged into an earlier one
@@ -171,7 +184,9 @@ void Tokenizer::encode_long_pretoken(std::string_view piece, std::vector<int32_t
     struct Candidate {
         int32_t rank;
         int64_t at;
-        bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
+        bool operator>(const Candidate& other) const {
+            return rank != other.rank ? rank > other.rank : at > other.at;
+        }
     };
     const auto count = static_cast<int64_t>(piece.size());
     std::vector<Link> links(piece.size());
@@ -210,8 +225,8 @@ std::string Tokenizer::decode(const std::vector<int32_t>& ids) const {
     std::string text;
     for (size_t i = 0; i < ids.size(); ++i) {
         if (ids[i] < 0 || ids[i] >= vocab_size())
-            fail(ExitCode::input, "token {} is {}, expected 0 to {}: was it made with another tokenizer?", i, ids[i],
-                 vocab_size() - 1);
+            fail(ExitCode::input, "token {} is {}, expected 0 to {}: was it made with another tokenizer?", i,
+                 ids[i], vocab_size() - 1);
         text += tokens_[static_cast<size_t>(ids[i])];
     }
     return text;

@@ -15,22 +15,25 @@ namespace templar {
 
 class Tokenizer {
   public:
-    // From a Hugging Face tokenizer.json of a byte-level BPE. Throws Error(input) naming the field that is missing,
-    // malformed or of a kind this class does not do. The end token is <|endoftext|>, or the only special token.
+    // From a Hugging Face tokenizer.json of a byte-level BPE. Throws Error(input) naming the field that is
+    // missing, malformed or of a kind this class does not do. The end token is <|endoftext|>, or the only
+    // special token.
     static Tokenizer from_json(std::string_view json, std::string_view what);
     static Tokenizer load(const std::filesystem::path& path);
     // GPT-2's pair of files.
     static Tokenizer from_gpt2(std::string_view vocab_json, std::string_view merges_txt);
-    // From token byte strings in id order and merges (pairs of ids in rank order); the end token is one of the tokens,
-    // "" means none. Throws Error(input) unless all 256 single bytes are tokens, no two tokens are equal, and every
-    // merge makes a token.
-    Tokenizer(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges, std::string end_token);
+    // From token byte strings in id order and merges (pairs of ids in rank order); the end token is one of
+    // the tokens,
+    // "" means none. Throws Error(input) unless all 256 single bytes are tokens, no two tokens are equal, and
+    // every merge makes a token.
+    Tokenizer(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
+              std::string end_token);
 
     std::string to_json() const;  // loads in Hugging Face's tokenizers as it stands
     void save(const std::filesystem::path& path) const;
 
-    // Text is not scanned for special tokens: they cannot be forged by a text. Any bytes can be encoded, and decode
-    // gives them back.
+    // Text is not scanned for special tokens: they cannot be forged by a text. Any bytes can be encoded, and
+    // decode gives them back.
     std::vector<int32_t> encode(std::string_view text) const;
     void encode(std::string_view text, std::vector<int32_t>& out) const;  // appends
     // Bytes of the ids one after the other. Throws Error(input) on an id outside the vocabulary.
@@ -50,7 +53,8 @@ class Tokenizer {
         int32_t rank, id;
     };
     Tokenizer(Parts parts, std::string_view what);
-    static Parts with_end_token(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
+    static Parts with_end_token(std::vector<std::string> tokens,
+                                std::vector<std::pair<int32_t, int32_t>> merges,
                                 const std::string& end_token);
 
     void encode_pretoken(std::string_view piece, std::vector<int32_t>& out) const;
@@ -64,12 +68,15 @@ class Tokenizer {
     PairMap<Merge> merge_of_;
 };
 
-// Called now and then by train_bpe with the stage ("count": bytes of text; "merge": tokens made), what is done and the total.
+// Called now and then by train_bpe with the stage ("count": bytes of text; "merge": tokens made), what is
+// done and the total.
 using TrainProgress = std::function<void(std::string_view stage, int64_t done, int64_t total)>;
 
-// Trains a byte-level BPE of `vocab_size` tokens (256 bytes + merges + <|endoftext|>) on documents. Deterministic: equal counts are
-// merged in order of the pair's byte strings; a pair whose bytes are a token already is passed over. Throws Error(input) when the text is empty or vocab_size < 257, and when the text
+// Trains a byte-level BPE of `vocab_size` tokens (256 bytes + merges + <|endoftext|>) on documents.
+// Deterministic: equal counts are merged in order of the pair's byte strings; a pair whose bytes are a token
+// already is passed over. Throws Error(input) when the text is empty or vocab_size < 257, and when the text
 // has too few pairs that occur twice to fill the vocabulary.
-Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size, const TrainProgress& progress = {});
+Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size,
+                    const TrainProgress& progress = {});
 
 }  // namespace templar

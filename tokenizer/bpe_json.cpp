@@ -23,17 +23,20 @@ TokenIds read_vocab(const JsonField& vocab, size_t limit) {
     TokenIds ids;
     vocab.object_size();
     for (const auto& [token, id] : vocab.value().items())
-        ids.emplace(token, static_cast<int32_t>(vocab.member(token).integer(0, static_cast<int64_t>(limit) - 1)));
+        ids.emplace(token,
+                    static_cast<int32_t>(vocab.member(token).integer(0, static_cast<int64_t>(limit) - 1)));
     return ids;
 }
 
 // Token bytes in id order. `special` tokens are spelled as they are, the others byte-level.
-std::vector<std::string> tokens_in_order(const TokenIds& ids, const std::set<int32_t>& special, std::string_view what) {
+std::vector<std::string> tokens_in_order(const TokenIds& ids, const std::set<int32_t>& special,
+                                         std::string_view what) {
     std::vector<std::string> tokens(ids.size());
     for (const auto& [spelled, id] : ids) {
         if (id >= static_cast<int32_t>(ids.size()))
-            fail(ExitCode::input, "{}: token '{}' has id {}, but there are only {} tokens: ids must run from 0 without holes", what,
-                 spelled, id, ids.size());
+            fail(ExitCode::input,
+                 "{}: token '{}' has id {}, but there are only {} tokens: ids must run from 0 without holes",
+                 what, spelled, id, ids.size());
         if (spelled.empty()) fail(ExitCode::input, "{}: the token with id {} is empty", what, id);
         std::string& token = tokens[static_cast<size_t>(id)];
         if (!token.empty())
@@ -43,7 +46,9 @@ std::vector<std::string> tokens_in_order(const TokenIds& ids, const std::set<int
         } else if (auto bytes = from_byte_level(spelled)) {
             token = std::move(*bytes);
         } else {
-            fail(ExitCode::input, "{}: token '{}' (id {}) has a character that byte-level BPE does not use: not a byte-level BPE",
+            fail(ExitCode::input,
+                 "{}: token '{}' (id {}) has a character that byte-level BPE does not use: not a byte-level "
+                 "BPE",
                  what, spelled, id);
         }
     }
@@ -52,16 +57,18 @@ std::vector<std::string> tokens_in_order(const TokenIds& ids, const std::set<int
 
 int32_t merge_part(const TokenIds& ids, const std::string& part, size_t rank, std::string_view what) {
     const auto found = ids.find(part);
-    if (found == ids.end()) fail(ExitCode::input, "{}: merges[{}]: '{}' is not in the vocabulary", what, rank, part);
+    if (found == ids.end())
+        fail(ExitCode::input, "{}: merges[{}]: '{}' is not in the vocabulary", what, rank, part);
     return found->second;
 }
 
 // "left right": byte-level spelling has no space, so there is exactly one.
 std::pair<std::string, std::string> split_merge(std::string_view line, size_t rank, std::string_view what) {
     const size_t space = line.find(' ');
-    if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos || space == 0 ||
-        space + 1 == line.size())
-        fail(ExitCode::input, "{}: merges[{}]: expected two tokens with one space between, found '{}'", what, rank, line);
+    if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos ||
+        space == 0 || space + 1 == line.size())
+        fail(ExitCode::input, "{}: merges[{}]: expected two tokens with one space between, found '{}'", what,
+             rank, line);
     return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
@@ -75,7 +82,8 @@ void check_flag(const JsonField& part, const std::string& name, bool expected, b
     if (part.member(name).boolean() != expected) part.member(name).refuse(expected ? "true" : "false");
 }
 
-// Everything in the file that would make Hugging Face's library split or merge text in another way than this class.
+// Everything in the file that would make Hugging Face's library split or merge text in another way than this
+// class.
 void check_pipeline(const JsonField& file) {
     if (file.has("normalizer")) file.member("normalizer").refuse("null: text is encoded as it is");
     check_kind(file, "pre_tokenizer", "ByteLevel");
@@ -104,7 +112,8 @@ std::set<int32_t> read_special(const JsonField& file, TokenIds& ids, size_t limi
             token.member("special").refuse("true: tokens that are searched in the text are not supported");
         const auto known = ids.emplace(content, id).first;
         if (known->second != id)
-            token.member("id").refuse(fmt::format("{}, the id of '{}' in model.vocab", known->second, content));
+            token.member("id").refuse(
+                fmt::format("{}, the id of '{}' in model.vocab", known->second, content));
         if (!special.insert(id).second) token.member("id").refuse("an id that no other added token has");
     }
     return special;
@@ -117,14 +126,16 @@ Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
     const JsonField file(document, what);
     check_pipeline(file);
     const JsonField vocab = file.member("model").member("vocab");
-    const size_t limit = vocab.object_size() + (file.has("added_tokens") ? file.member("added_tokens").array_size() : 0);
+    const size_t limit =
+        vocab.object_size() + (file.has("added_tokens") ? file.member("added_tokens").array_size() : 0);
     TokenIds ids = read_vocab(vocab, limit);
     Parts parts;
     const std::set<int32_t> special = read_special(file, ids, limit);
     parts.tokens = tokens_in_order(ids, special, what);
     parts.special.assign(special.begin(), special.end());
     for (const int32_t id : parts.special)
-        if (parts.special.size() == 1 || parts.tokens[static_cast<size_t>(id)] == end_of_text) parts.end_token = id;
+        if (parts.special.size() == 1 || parts.tokens[static_cast<size_t>(id)] == end_of_text)
+            parts.end_token = id;
 
     const JsonField merges = file.member("model").member("merges");
     parts.merges.reserve(merges.array_size());
@@ -137,7 +148,8 @@ Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
             if (merge.array_size() != 2) merge.refuse("two tokens");
             pair = {std::string(merge.element(0).string()), std::string(merge.element(1).string())};
         }
-        parts.merges.emplace_back(merge_part(ids, pair.first, rank, what), merge_part(ids, pair.second, rank, what));
+        parts.merges.emplace_back(merge_part(ids, pair.first, rank, what),
+                                  merge_part(ids, pair.second, rank, what));
     }
     return Tokenizer(std::move(parts), what);
 }
@@ -159,7 +171,8 @@ Tokenizer Tokenizer::from_gpt2(std::string_view vocab_json, std::string_view mer
         if (line.empty() || (begin == 0 && line.starts_with("#version"))) continue;
         const size_t rank = parts.merges.size();
         const auto [left, right] = split_merge(line, rank, "merges.txt");
-        parts.merges.emplace_back(merge_part(ids, left, rank, "merges.txt"), merge_part(ids, right, rank, "merges.txt"));
+        parts.merges.emplace_back(merge_part(ids, left, rank, "merges.txt"),
+                                  merge_part(ids, right, rank, "merges.txt"));
     }
     return Tokenizer(std::move(parts), "vocab.json and merges.txt");
 }
@@ -170,25 +183,32 @@ std::string Tokenizer::to_json() const {
     for (size_t id = 0; id < tokens_.size(); ++id) spelled[id] = to_byte_level(tokens_[id]);
     for (const int32_t id : special_) spelled[static_cast<size_t>(id)] = tokens_[static_cast<size_t>(id)];
 
-    std::string json = "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [";
+    std::string json =
+        "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [";
     for (size_t i = 0; i < special_.size(); ++i)
-        json += fmt::format("{}\n    {{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, "
-                            "\"rstrip\": false, \"normalized\": false, \"special\": true}}",
-                            i ? "," : "", special_[i], json_string(spelled[static_cast<size_t>(special_[i])]));
-    json += "\n  ],\n  \"normalizer\": null,\n"
-            "  \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true},\n"
-            "  \"post_processor\": null,\n"
-            "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true},\n"
-            "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
-            "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n"
-            "    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"vocab\": {";
+        json += fmt::format(
+            "{}\n    {{\"id\": {}, \"content\": {}, \"single_word\": false, \"lstrip\": false, "
+            "\"rstrip\": false, \"normalized\": false, \"special\": true}}",
+            i ? "," : "", special_[i], json_string(spelled[static_cast<size_t>(special_[i])]));
+    json +=
+        "\n  ],\n  \"normalizer\": null,\n"
+        "  \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
+        "\"use_regex\": true},\n"
+        "  \"post_processor\": null,\n"
+        "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
+        "\"use_regex\": true},\n"
+        "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
+        "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": "
+        "false,\n"
+        "    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"vocab\": {";
     for (size_t id = 0; id < spelled.size(); ++id)
         json += fmt::format("{}\n      {}: {}", id ? "," : "", json_string(spelled[id]), id);
     json += "\n    },\n    \"merges\": [";
     for (size_t rank = 0; rank < merges_.size(); ++rank) {
         const auto [left, right] = merges_[rank];
-        json += fmt::format("{}\n      {}", rank ? "," : "",
-                            json_string(spelled[static_cast<size_t>(left)] + " " + spelled[static_cast<size_t>(right)]));
+        json += fmt::format(
+            "{}\n      {}", rank ? "," : "",
+            json_string(spelled[static_cast<size_t>(left)] + " " + spelled[static_cast<size_t>(right)]));
     }
     json += "\n    ]\n  }\n}\n";
     return json;
@@ -198,6 +218,8 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
     return from_json(read_text_file(path, largest_file), path.string());
 }
 
-void Tokenizer::save(const std::filesystem::path& path) const { write_file(path, as_bytes(to_json())); }
+void Tokenizer::save(const std::filesystem::path& path) const {
+    write_file(path, as_bytes(to_json()));
+}
 
 }  // namespace templar

@@ -21,7 +21,8 @@ constexpr Spelling spelling = [] {
     table.byte_of.fill(-1);
     char32_t next = 0x100;
     for (int byte = 0; byte < 256; ++byte) {
-        const bool printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+        const bool printable =
+            (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
         const char32_t code = printable ? static_cast<char32_t>(byte) : next++;
         table.of_byte[static_cast<size_t>(byte)] = code;
         table.byte_of[code] = byte;

@@ -1,5 +1,5 @@
-// How byte-level BPE files spell bytes: each of the 256 bytes is a printable character (GPT-2's bytes_to_unicode), so that
-// a space is "Ġ" and tokens can stand in JSON and in space-separated lines.
+// How byte-level BPE files spell bytes: each of the 256 bytes is a printable character (GPT-2's
+// bytes_to_unicode), so that a space is "Ġ" and tokens can stand in JSON and in space-separated lines.
 #pragma once
 
 #include <optional>

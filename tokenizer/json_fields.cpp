@@ -33,12 +33,16 @@ nlohmann::json parse_json_file(std::string_view text, std::string_view what) {
     try {
         return nlohmann::json::parse(text, check);
     } catch (const nlohmann::json::exception& error) {
-        const std::string_view message = error.what();  // "[json.exception.parse_error.101] parse error at line …"
-        fail(ExitCode::input, "{}: not valid JSON: {}", what, message.substr(std::min(message.size(), message.find("] ") + 2)));
+        const std::string_view message =
+            error.what();  // "[json.exception.parse_error.101] parse error at line …"
+        fail(ExitCode::input, "{}: not valid JSON: {}", what,
+             message.substr(std::min(message.size(), message.find("] ") + 2)));
     }
 }
 
-std::string json_string(std::string_view text) { return nlohmann::json(text).dump(); }
+std::string json_string(std::string_view text) {
+    return nlohmann::json(text).dump();
+}
 
 JsonField JsonField::member(const std::string& name) const {
     if (!value_->is_object()) refuse("an object");
@@ -75,16 +79,17 @@ bool JsonField::boolean() const {
 }
 
 int64_t JsonField::integer(int64_t least, int64_t most) const {
-    const bool in_range = value_->is_number_integer() &&
-                          (!value_->is_number_unsigned() || value_->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)) &&
-                          value_->get<int64_t>() >= least && value_->get<int64_t>() <= most;
+    const bool in_range =
+        value_->is_number_integer() &&
+        (!value_->is_number_unsigned() || value_->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)) &&
+        value_->get<int64_t>() >= least && value_->get<int64_t>() <= most;
     if (!in_range) refuse(fmt::format("a whole number from {} to {}", least, most));
     return value_->get<int64_t>();
 }
 
 void JsonField::refuse(std::string_view expected) const {
-    fail(ExitCode::input, "{}: {}: expected {}, found {}", what_, path_.empty() ? "the file" : path_, expected,
-         shortened(*value_));
+    fail(ExitCode::input, "{}: {}: expected {}, found {}", what_, path_.empty() ? "the file" : path_,
+         expected, shortened(*value_));
 }
 
 }  // namespace templar

@@ -8,7 +8,8 @@
 
 namespace templar {
 
-// Throws Error(input) when the text is not JSON, repeats a key within an object or nests more than 32 levels deep.
+// Throws Error(input) when the text is not JSON, repeats a key within an object or nests more than 32 levels
+// deep.
 nlohmann::json parse_json_file(std::string_view text, std::string_view what);
 
 // The text, which must be UTF-8, as a JSON string with its quotes.

@@ -1,4 +1,5 @@
-// A hash map from pairs of token ids, for the inner loops of encoding and training: open addressing, no deletion.
+// A hash map from pairs of token ids, for the inner loops of encoding and training: open addressing, no
+// deletion.
 #pragma once
 
 #include <cstddef>

@@ -20,21 +20,22 @@ struct Range {
 #include "tokenizer/unicode_ranges.inc"
 
 bool contains(std::span<const Range> ranges, char32_t code) {
-    const auto after = std::upper_bound(ranges.begin(), ranges.end(), code,
-                                        [](char32_t value, const Range& range) { return value < range.first; });
+    const auto after =
+        std::upper_bound(ranges.begin(), ranges.end(), code,
+                         [](char32_t value, const Range& range) { return value < range.first; });
     return after != ranges.begin() && code <= std::prev(after)->last;
 }
 
 // White_Space beyond ASCII; the property has not changed since Unicode 6.3.
 bool is_wide_space(char32_t code) {
-    return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+    return code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) ||
+           code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
 }
 
 constexpr std::array<Kind, 128> ascii_kinds = [] {
     std::array<Kind, 128> kinds{};
     for (int c = 0; c < 128; ++c)
-        kinds[static_cast<size_t>(c)] = c == ' ' || (c >= '\t' && c <= '\r')                       ? Kind::space
+        kinds[static_cast<size_t>(c)] = c == ' ' || (c >= '\t' && c <= '\r')               ? Kind::space
                                         : (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ? Kind::letter
                                         : c >= '0' && c <= '9'                             ? Kind::number
                                                                                            : Kind::other;

@@ -7,8 +7,9 @@
 
 namespace templar {
 
-// The end of the pre-token that starts at text[begin]; begin < text.size(). A byte that is not part of valid UTF-8 counts
-// as a character of the third kind (neither space nor letter nor number), so that any bytes can be split.
+// The end of the pre-token that starts at text[begin]; begin < text.size(). A byte that is not part of valid
+// UTF-8 counts as a character of the third kind (neither space nor letter nor number), so that any bytes can
+// be split.
 size_t pretoken_end(std::string_view text, size_t begin);
 
 }  // namespace templar

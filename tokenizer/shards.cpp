@@ -14,11 +14,17 @@ constexpr std::string_view end_of_text = "<|endoftext|>";
 constexpr int32_t shard_magic = 20240520;
 constexpr int64_t header_bytes = 256 * 4;
 
-int bytes_per_token(int64_t vocab_size) { return vocab_size > 65536 ? 4 : 2; }
-int32_t shard_version(int64_t vocab_size) { return vocab_size > 65536 ? 7 : 1; }
+int bytes_per_token(int64_t vocab_size) {
+    return vocab_size > 65536 ? 4 : 2;
+}
+int32_t shard_version(int64_t vocab_size) {
+    return vocab_size > 65536 ? 7 : 1;
+}
 
 constexpr std::string_view white_space = " \t\r\n\v\f";
-bool is_blank(std::string_view text) { return text.find_first_not_of(white_space) == std::string_view::npos; }
+bool is_blank(std::string_view text) {
+    return text.find_first_not_of(white_space) == std::string_view::npos;
+}
 
 int64_t total_bytes(const std::vector<std::string_view>& documents) {
     int64_t total = 0;
@@ -26,8 +32,9 @@ int64_t total_bytes(const std::vector<std::string_view>& documents) {
     return total;
 }
 
-// Where to cut a document so that about `tail` bytes are behind: at the first line end that leaves no more than that, else
-// at the last one before, in any case with something visible behind it. 0: there is no such line end.
+// Where to cut a document so that about `tail` bytes are behind: at the first line end that leaves no more
+// than that, else at the last one before, in any case with something visible behind it. 0: there is no such
+// line end.
 size_t line_end_before_tail(std::string_view document, size_t tail) {
     const size_t target = document.size() - std::min(tail, document.size());
     const std::string_view body = document.substr(0, document.find_last_not_of(white_space) + 1);
@@ -36,8 +43,9 @@ size_t line_end_before_tail(std::string_view document, size_t tail) {
     return line_end == std::string_view::npos ? 0 : line_end + 1;
 }
 
-// The length of a first part of `text`, of about `size` bytes, that can be encoded apart from the rest: GPT-2's pattern always
-// splits before white space that follows something visible. (Not after it: how a run of spaces is split depends on what follows.)
+// The length of a first part of `text`, of about `size` bytes, that can be encoded apart from the rest:
+// GPT-2's pattern always splits before white space that follows something visible. (Not after it: how a run
+// of spaces is split depends on what follows.)
 size_t block_length(std::string_view text, size_t size) {
     for (size_t at = text.find_first_of(white_space, size); at != std::string_view::npos;
          at = text.find_first_of(white_space, at + 1))
@@ -49,7 +57,10 @@ size_t block_length(std::string_view text, size_t size) {
 class ShardWriter {
   public:
     ShardWriter(Manifest& manifest, const std::filesystem::path& folder, int64_t shard_tokens)
-        : manifest_(manifest), folder_(folder), shard_tokens_(shard_tokens), width_(bytes_per_token(manifest.vocab_size)) {}
+        : manifest_(manifest),
+          folder_(folder),
+          shard_tokens_(shard_tokens),
+          width_(bytes_per_token(manifest.vocab_size)) {}
 
     void start_split(const std::string& split) {
         split_ = split;
@@ -58,7 +69,8 @@ class ShardWriter {
     void add(const std::vector<int32_t>& ids) {
         for (const int32_t id : ids) {
             if (tokens_ == 0) file_.assign(static_cast<size_t>(header_bytes), 0);
-            for (int i = 0; i < width_; ++i) file_.push_back(static_cast<uint8_t>(static_cast<uint32_t>(id) >> (8 * i)));
+            for (int i = 0; i < width_; ++i)
+                file_.push_back(static_cast<uint8_t>(static_cast<uint32_t>(id) >> (8 * i)));
             if (++tokens_ == shard_tokens_) finish_shard();
         }
     }
@@ -94,7 +106,9 @@ void create_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-int64_t shard_bytes(int64_t tokens, int64_t vocab_size) { return header_bytes + tokens * bytes_per_token(vocab_size); }
+int64_t shard_bytes(int64_t tokens, int64_t vocab_size) {
+    return header_bytes + tokens * bytes_per_token(vocab_size);
+}
 
 std::vector<std::string_view> split_documents(std::string_view text) {
     std::vector<std::string_view> documents;
@@ -122,9 +136,12 @@ void check_text(std::string_view text, std::string_view what) {
     if (bad == std::string_view::npos) return;
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(bad), '\n');
     if (text[bad] == '\0')
-        fail(ExitCode::input, "{} has a NUL byte at byte {} (line {}): this is a binary file, expected UTF-8 text", what, bad, line);
-    fail(ExitCode::input, "{} is not UTF-8 text: byte {} (line {}) is 0x{:02x}; convert it first, e.g. with iconv", what, bad, line,
-         static_cast<uint8_t>(text[bad]));
+        fail(ExitCode::input,
+             "{} has a NUL byte at byte {} (line {}): this is a binary file, expected UTF-8 text", what, bad,
+             line);
+    fail(ExitCode::input,
+         "{} is not UTF-8 text: byte {} (line {}) is 0x{:02x}; convert it first, e.g. with iconv", what, bad,
+         line, static_cast<uint8_t>(text[bad]));
 }
 
 SplitDocuments split_heldout(const std::vector<std::string_view>& documents, double heldout_share) {
@@ -151,7 +168,8 @@ SplitDocuments split_heldout(const std::vector<std::string_view>& documents, dou
     std::erase_if(split.heldout, is_blank);
     if (split.train.empty() || split.heldout.empty())
         fail(ExitCode::input,
-             "cannot hold out {} of {} bytes in {} documents: the {} part would be empty. Give more text, more lines or documents, "
+             "cannot hold out {} of {} bytes in {} documents: the {} part would be empty. Give more text, "
+             "more lines or documents, "
              "or another heldout share",
              wanted, total, documents.size(), split.train.empty() ? "train" : "heldout");
     return split;
@@ -206,10 +224,12 @@ std::vector<int32_t> read_shard(const std::filesystem::path& path, int64_t vocab
     if (size < header_bytes) fail(ExitCode::input, "{} has {} bytes, too few for a token shard", name, size);
     ByteReader header(file.bytes(), name);
     const auto magic = header.get<int32_t>(), version = header.get<int32_t>(), count = header.get<int32_t>();
-    if (magic != shard_magic) fail(ExitCode::input, "{} starts with {}, expected {}: not a token shard", name, magic, shard_magic);
+    if (magic != shard_magic)
+        fail(ExitCode::input, "{} starts with {}, expected {}: not a token shard", name, magic, shard_magic);
     if (version != shard_version(vocab_size))
-        fail(ExitCode::input, "{} has version {}, expected {} for a vocabulary of {}: was it made with another tokenizer?", name,
-             version, shard_version(vocab_size), vocab_size);
+        fail(ExitCode::input,
+             "{} has version {}, expected {} for a vocabulary of {}: was it made with another tokenizer?",
+             name, version, shard_version(vocab_size), vocab_size);
     if (count < 0 || shard_bytes(count, vocab_size) != size)
         fail(ExitCode::input, "{} says it has {} tokens, but has {} bytes, expected {}", name, count, size,
              shard_bytes(count, vocab_size));
@@ -218,7 +238,9 @@ std::vector<int32_t> read_shard(const std::filesystem::path& path, int64_t vocab
     for (int32_t& id : ids) {
         const uint32_t token = version == 1 ? body.get<uint16_t>() : body.get<uint32_t>();
         if (static_cast<int64_t>(token) >= vocab_size)
-            fail(ExitCode::input, "{} has token {}, expected less than {}: was it made with another tokenizer?", name, token, vocab_size);
+            fail(ExitCode::input,
+                 "{} has token {}, expected less than {}: was it made with another tokenizer?", name, token,
+                 vocab_size);
         id = static_cast<int32_t>(token);
     }
     return ids;

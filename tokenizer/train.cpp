@@ -16,14 +16,14 @@ namespace {
 constexpr std::string_view end_of_text = "<|endoftext|>";
 constexpr int64_t least_count = 2;  // a pair seen once is no pattern
 
-// The distinct pre-tokens laid end to end, as linked tokens, and for every pair of neighbours how often it occurs in the
-// text and where. A merge touches only the places of its pair.
+// The distinct pre-tokens laid end to end, as linked tokens, and for every pair of neighbours how often it
+// occurs in the text and where. A merge touches only the places of its pair.
 class Trainer {
   public:
     explicit Trainer(const std::unordered_map<std::string_view, int64_t>& words);
 
-    // Merges the most frequent pair whose bytes are not a token yet (they may be: a|bc beside ab|c); false when no pair
-    // occurs often enough.
+    // Merges the most frequent pair whose bytes are not a token yet (they may be: a|bc beside ab|c); false
+    // when no pair occurs often enough.
     bool merge_best();
     std::vector<std::string>& tokens() { return tokens_; }
     std::vector<std::pair<int32_t, int32_t>>& merges() { return merges_; }
@@ -65,11 +65,14 @@ class Trainer {
 };
 
 Trainer::Trainer(const std::unordered_map<std::string_view, int64_t>& words) {
-    for (int byte = 0; byte < 256; ++byte) tokens_.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int byte = 0; byte < 256; ++byte)
+        tokens_.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     size_t bytes = 0;
     for (const auto& [word, count] : words) bytes += word.size();
     if (bytes >= nowhere)
-        fail(ExitCode::input, "the text has {} bytes of distinct words, expected less than {}: train on a part of it", bytes, nowhere);
+        fail(ExitCode::input,
+             "the text has {} bytes of distinct words, expected less than {}: train on a part of it", bytes,
+             nowhere);
     symbols_.reserve(bytes);
     word_count_.reserve(words.size());
     for (const auto& [word, count] : words) add_word(word, count);
@@ -81,8 +84,8 @@ void Trainer::add_word(std::string_view word, int64_t count) {
     word_count_.push_back(count);
     for (size_t i = 0; i < word.size(); ++i) {
         const auto place = static_cast<Place>(symbols_.size());
-        symbols_.push_back({static_cast<uint8_t>(word[i]), i > 0 ? place - 1 : nowhere, i + 1 < word.size() ? place + 1 : nowhere,
-                            index});
+        symbols_.push_back({static_cast<uint8_t>(word[i]), i > 0 ? place - 1 : nowhere,
+                            i + 1 < word.size() ? place + 1 : nowhere, index});
         if (i == 0) continue;
         Pair& pair = pair_of(symbols_[place - 1].id, symbols_[place].id);
         pair.count += count;
@@ -110,12 +113,14 @@ bool Trainer::comes_later(const Candidate& a, const Candidate& b) const {
 void Trainer::push(uint32_t pair) {
     if (pairs_[pair].count < least_count) return;
     heap_.push_back({pairs_[pair].count, pair});
-    std::push_heap(heap_.begin(), heap_.end(), [this](const auto& a, const auto& b) { return comes_later(a, b); });
+    std::push_heap(heap_.begin(), heap_.end(),
+                   [this](const auto& a, const auto& b) { return comes_later(a, b); });
 }
 
 bool Trainer::merge_best() {
     while (!heap_.empty()) {
-        std::pop_heap(heap_.begin(), heap_.end(), [this](const auto& a, const auto& b) { return comes_later(a, b); });
+        std::pop_heap(heap_.begin(), heap_.end(),
+                      [this](const auto& a, const auto& b) { return comes_later(a, b); });
         const Candidate best = heap_.back();
         heap_.pop_back();
         if (best.count != pairs_[best.pair].count) {
@@ -132,7 +137,8 @@ bool Trainer::merge_best() {
         std::sort(places.begin(), places.end());  // "aaa" merges from the left
         for (const Place place : places) {
             const Symbol& symbol = symbols_[place];
-            if (symbol.id == left && symbol.next != nowhere && symbols_[symbol.next].id == right) merge_at(place, made);
+            if (symbol.id == left && symbol.next != nowhere && symbols_[symbol.next].id == right)
+                merge_at(place, made);
         }
         pairs_[best.pair].count = 0;
         for (const uint32_t pair : std::exchange(new_pairs_, {})) push(pair);
@@ -186,19 +192,22 @@ std::unordered_map<std::string_view, int64_t> count_words(const std::vector<std:
 
 }  // namespace
 
-Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size, const TrainProgress& progress) {
+Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size,
+                    const TrainProgress& progress) {
     constexpr int64_t most = 1 << 24;
     if (vocab_size < 257 || vocab_size > most)
-        fail(ExitCode::input, "cannot train a vocabulary of {} tokens, expected 257 (256 bytes and {}) to {}", vocab_size,
-             end_of_text, most);
+        fail(ExitCode::input, "cannot train a vocabulary of {} tokens, expected 257 (256 bytes and {}) to {}",
+             vocab_size, end_of_text, most);
     const auto words = count_words(documents, progress);
-    if (words.empty()) fail(ExitCode::input, "cannot train a tokenizer on an empty text: give it some megabytes");
+    if (words.empty())
+        fail(ExitCode::input, "cannot train a tokenizer on an empty text: give it some megabytes");
     Trainer trainer(words);
     const auto wanted = static_cast<size_t>(vocab_size - 1);
     while (trainer.tokens().size() < wanted) {
         if (!trainer.merge_best())
             fail(ExitCode::input,
-                 "the text is too small for a vocabulary of {} tokens: it gives {}; ask for that many or train on more text",
+                 "the text is too small for a vocabulary of {} tokens: it gives {}; ask for that many or "
+                 "train on more text",
                  vocab_size, trainer.tokens().size() + 1);
         if (progress && trainer.tokens().size() % 64 == 0)
             progress("merge", static_cast<int64_t>(trainer.tokens().size()), vocab_size);

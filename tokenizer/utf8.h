@@ -1,4 +1,5 @@
-// UTF-8, one character at a time, strictly as RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
+// UTF-8, one character at a time, strictly as RFC 3629: no overlong forms, no surrogates, nothing above
+// U+10FFFF.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,10 @@ inline Utf8Char utf8_at(std::string_view text, size_t at) {
     const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[at + i]); };
     const uint8_t lead = byte(0);
     if (lead < 0x80) return {lead, 1, true};
-    const int length = lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    const int length = lead >= 0xc2 && lead < 0xe0   ? 2
+                       : lead >= 0xe0 && lead < 0xf0 ? 3
+                       : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                     : 0;
     if (length == 0 || text.size() - at < static_cast<size_t>(length)) return {};
     char32_t code = lead & (0x7f >> length);
     for (int i = 1; i < length; ++i) {

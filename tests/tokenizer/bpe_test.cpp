@@ -19,7 +19,8 @@ namespace {
 
 std::vector<std::string> byte_tokens() {
     std::vector<std::string> tokens;
-    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     return tokens;
 }
 
@@ -39,7 +40,8 @@ const Tokenizer& trained() {
 }
 
 // Byte-level BPE of one pre-token straight from the definition.
-std::vector<int32_t> reference_merge(std::string_view piece, const std::vector<std::pair<int32_t, int32_t>>& merges) {
+std::vector<int32_t> reference_merge(std::string_view piece,
+                                     const std::vector<std::pair<int32_t, int32_t>>& merges) {
     std::vector<int32_t> ids;
     for (const char c : piece) ids.push_back(static_cast<uint8_t>(c));
     for (;;) {
@@ -94,9 +96,13 @@ TEST_CASE("short and long pre-tokens follow the same rule") {
     auto tokens = byte_tokens();
     Draw draw(5);
     while (merges.size() < 60) {
-        const auto pick = [&] { return draw.below(2) ? static_cast<int32_t>('a' + draw.below(3)) : static_cast<int32_t>(256 + draw.below(merges.size() + 1)); };
+        const auto pick = [&] {
+            return draw.below(2) ? static_cast<int32_t>('a' + draw.below(3))
+                                 : static_cast<int32_t>(256 + draw.below(merges.size() + 1));
+        };
         const int32_t left = pick(), right = pick();
-        if (left >= static_cast<int32_t>(tokens.size()) || right >= static_cast<int32_t>(tokens.size())) continue;
+        if (left >= static_cast<int32_t>(tokens.size()) || right >= static_cast<int32_t>(tokens.size()))
+            continue;
         const std::string made = tokens[static_cast<size_t>(left)] + tokens[static_cast<size_t>(right)];
         if (made.size() > 12 || std::find(tokens.begin(), tokens.end(), made) != tokens.end()) continue;
         tokens.push_back(made);
@@ -158,8 +164,12 @@ TEST_CASE("decode refuses ids outside the vocabulary") {
 
 TEST_CASE("a tokenizer with parts that do not fit is refused") {
     auto tokens = byte_tokens();
-    CHECK(has(error_of([&] { Tokenizer(tokens, {}, "<|endoftext|>"); }), "end token '<|endoftext|>' is not in the vocabulary"));
-    CHECK(has(error_of([&] { Tokenizer(tokens, {{'a', 'b'}}, ""); }), "bytes that are not in the vocabulary"));
+    CHECK(has(error_of([&] { Tokenizer(tokens, {}, "<|endoftext|>"); }),
+              "end token '<|endoftext|>' is not in the vocabulary"));
+    CHECK(has(error_of([&] {
+                  Tokenizer(tokens, {{'a', 'b'}}, "");
+              }),
+              "bytes that are not in the vocabulary"));
     CHECK(has(error_of([&] { Tokenizer(tokens, {{'a', 256}}, ""); }), "joins ids 97 and 256"));
     CHECK(has(error_of([&] { Tokenizer(tokens, {{-1, 'a'}}, ""); }), "joins ids -1 and 97"));
     CHECK(has(error_of([] { Tokenizer({"a", "b"}, {}, ""); }), "single byte 0x00"));

@@ -124,26 +124,34 @@ TEST_CASE("tokenizer.json: what does not fit is refused, and named") {
     expect([](json& f) { f["model"] = 3; }, "model: expected an object, found 3");
     expect([](json& f) { f["model"]["type"] = "WordPiece"; }, "model.type: expected \"BPE\"");
     expect([](json& f) { f["model"]["dropout"] = 0.1; }, "model.dropout");
-    expect([](json& f) { f["model"]["continuing_subword_prefix"] = "##"; }, "model.continuing_subword_prefix");
+    expect([](json& f) { f["model"]["continuing_subword_prefix"] = "##"; },
+           "model.continuing_subword_prefix");
     expect([](json& f) { f["model"]["end_of_word_suffix"] = "</w>"; }, "model.end_of_word_suffix");
-    expect([](json& f) { f["model"]["ignore_merges"] = true; }, "model.ignore_merges: expected false, found true");
+    expect([](json& f) { f["model"]["ignore_merges"] = true; },
+           "model.ignore_merges: expected false, found true");
     expect([](json& f) { f["model"]["byte_fallback"] = true; }, "model.byte_fallback");
     expect([](json& f) { f["normalizer"] = {{"type", "NFC"}}; }, "normalizer: expected null");
     expect([](json& f) { f["pre_tokenizer"] = nullptr; }, "pre_tokenizer: expected an object, found null");
-    expect([](json& f) { f["pre_tokenizer"]["type"] = "Metaspace"; }, "pre_tokenizer.type: expected \"ByteLevel\"");
-    expect([](json& f) { f["pre_tokenizer"]["add_prefix_space"] = true; }, "pre_tokenizer.add_prefix_space: expected false");
-    expect([](json& f) { f["pre_tokenizer"].erase("add_prefix_space"); }, "pre_tokenizer.add_prefix_space is missing");
-    expect([](json& f) { f["pre_tokenizer"]["use_regex"] = false; }, "pre_tokenizer.use_regex: expected true");
+    expect([](json& f) { f["pre_tokenizer"]["type"] = "Metaspace"; },
+           "pre_tokenizer.type: expected \"ByteLevel\"");
+    expect([](json& f) { f["pre_tokenizer"]["add_prefix_space"] = true; },
+           "pre_tokenizer.add_prefix_space: expected false");
+    expect([](json& f) { f["pre_tokenizer"].erase("add_prefix_space"); },
+           "pre_tokenizer.add_prefix_space is missing");
+    expect([](json& f) { f["pre_tokenizer"]["use_regex"] = false; },
+           "pre_tokenizer.use_regex: expected true");
     expect([](json& f) { f["decoder"]["type"] = "WordPiece"; }, "decoder.type");
     expect([](json& f) { f["post_processor"] = {{"type", "TemplateProcessing"}}; }, "post_processor.type");
     expect([](json& f) { f["added_tokens"] = "x"; }, "added_tokens: expected an array, found \"x\"");
     expect([](json& f) { f["added_tokens"][0]["special"] = false; }, "added_tokens[0].special");
     expect([](json& f) { f["added_tokens"][0]["id"] = 5; }, "added_tokens[0].id: expected 299");
-    expect([](json& f) { f["added_tokens"][0]["id"] = -1; }, "added_tokens[0].id: expected a whole number from 0 to 300");
+    expect([](json& f) { f["added_tokens"][0]["id"] = -1; },
+           "added_tokens[0].id: expected a whole number from 0 to 300");
     expect([](json& f) { f["added_tokens"].push_back(f["added_tokens"][0]); }, "added_tokens[1].id");
     expect([](json& f) { f["added_tokens"][0].erase("content"); }, "added_tokens[0].content is missing");
     expect([](json& f) { f["model"]["vocab"]["zz"] = 7; }, "both have id 7");
-    expect([](json& f) { f["model"]["vocab"]["a"] = 301; }, "model.vocab.a: expected a whole number from 0 to 300");
+    expect([](json& f) { f["model"]["vocab"]["a"] = 301; },
+           "model.vocab.a: expected a whole number from 0 to 300");
     expect([](json& f) { f["model"]["vocab"]["a"] = 300; }, "without holes");
     expect([](json& f) { f["model"]["vocab"]["a"] = "97"; }, "model.vocab.a");
     expect([](json& f) { f["model"]["vocab"]["a"] = 97.0; }, "model.vocab.a");
@@ -160,8 +168,13 @@ TEST_CASE("tokenizer.json: what does not fit is refused, and named") {
     expect([](json& f) { f["model"]["merges"][3] = "zz q"; }, "merges[3]: 'zz' is not in the vocabulary");
     expect([](json& f) { f["model"]["merges"][3] = "z"; }, "merges[3]: expected two tokens");
     expect([](json& f) { f["model"]["merges"][3] = "a b c"; }, "merges[3]: expected two tokens");
-    expect([](json& f) { f["model"]["merges"][3] = json::array({"a"}); }, "model.merges[3]: expected two tokens");
-    expect([](json& f) { f["model"]["merges"][3] = json::array({"a", 3}); }, "model.merges[3][1]: expected a string, found 3");
+    expect([](json& f) { f["model"]["merges"][3] = json::array({"a"}); },
+           "model.merges[3]: expected two tokens");
+    expect(
+        [](json& f) {
+            f["model"]["merges"][3] = json::array({"a", 3});
+        },
+        "model.merges[3][1]: expected a string, found 3");
     expect([](json& f) { f["model"]["merges"][3] = 4; }, "model.merges[3]: expected an array, found 4");
     expect([](json& f) { f["model"]["merges"].push_back(f["model"]["merges"][0]); }, "repeats");
     expect([](json& f) { f["model"]["merges"].push_back("z z"); }, "not in the vocabulary");
@@ -177,12 +190,14 @@ TEST_CASE("tokenizer.json: broken and hostile text") {
     CHECK_MESSAGE_HAS(error_of(std::string(1 << 20, '[')), "levels deep");
     CHECK_MESSAGE_HAS(error_of("{\"model\": \"\xff\"}"), "not valid JSON");
     const std::string good = trained().to_json();
-    for (size_t length = 0; length + 2 < good.size(); length += 101) CHECK(error_of(good.substr(0, length)) != "no error");
+    for (size_t length = 0; length + 2 < good.size(); length += 101)
+        CHECK(error_of(good.substr(0, length)) != "no error");
     // Bytes changed at random: refused or read, never anything else.
     Draw draw(11);
     for (int i = 0; i < 300; ++i) {
         std::string bad = good;
-        for (int j = 0; j < 3; ++j) bad[draw.below(bad.size())] = static_cast<char>(static_cast<uint8_t>(draw.below(256)));
+        for (int j = 0; j < 3; ++j)
+            bad[draw.below(bad.size())] = static_cast<char>(static_cast<uint8_t>(draw.below(256)));
         try {
             const Tokenizer tokenizer = Tokenizer::from_json(bad, "t.json");
             CHECK(tokenizer.decode(tokenizer.encode(bad)) == bad);
@@ -204,9 +219,12 @@ TEST_CASE("GPT-2's pair of files") {
     CHECK(tokenizer.end_token() == 258);
     CHECK(tokenizer.encode(" ab a") == std::vector<int32_t>{257, 256});
     CHECK(Tokenizer::from_gpt2(vocab.dump(), "Ġ a\r\nĠa b").to_json() == tokenizer.to_json());
-    CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2(vocab.dump(), "Ġ a\nĠ a b\n"), doctest::Contains("merges.txt: merges[1]"), Error);
+    CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2(vocab.dump(), "Ġ a\nĠ a b\n"),
+                         doctest::Contains("merges.txt: merges[1]"), Error);
     CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2(vocab.dump(), "Ġ q\n"), doctest::Contains("merge 0"), Error);
     vocab["Ġab"] = 256;
-    CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2(vocab.dump(), good), doctest::Contains("both have id 256"), Error);
-    CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2("{", good), doctest::Contains("vocab.json: not valid JSON"), Error);
+    CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2(vocab.dump(), good), doctest::Contains("both have id 256"),
+                         Error);
+    CHECK_THROWS_WITH_AS(Tokenizer::from_gpt2("{", good), doctest::Contains("vocab.json: not valid JSON"),
+                         Error);
 }

@@ -27,7 +27,8 @@ using Pieces = std::vector<std::string>;
 TEST_CASE("pre-tokens: words, numbers, symbols, contractions") {
     CHECK(split("") == Pieces{});
     CHECK(split("Hello world") == Pieces{"Hello", " world"});
-    CHECK(split("I'll, we've; it's 'sad") == Pieces{"I", "'ll", ",", " we", "'ve", ";", " it", "'s", " '", "sad"});
+    CHECK(split("I'll, we've; it's 'sad") ==
+          Pieces{"I", "'ll", ",", " we", "'ve", ";", " it", "'s", " '", "sad"});
     CHECK(split("'sad 'S DON'T") == Pieces{"'s", "ad", " '", "S", " DON", "'", "T"});
     CHECK(split("a'r 'l '") == Pieces{"a", "'", "r", " '", "l", " '"});
     CHECK(split("abc123 42nd") == Pieces{"abc", "123", " 42", "nd"});

@@ -79,7 +79,8 @@ TEST_CASE("documents are split at lines of <|endoftext|>") {
     CHECK(split_documents("a\n<|endoftext|>\nb\n<|endoftext|>\n") == Documents{"a\n", "b\n"});
     CHECK(split_documents("<|endoftext|>\na\n<|endoftext|>") == Documents{"a\n"});
     CHECK(split_documents("a\r\n<|endoftext|>\r\nb") == Documents{"a\r\n", "b"});
-    CHECK(split_documents("a\n<|endoftext|>\n<|endoftext|>\n \n<|endoftext|>\n\tb") == Documents{"a\n", "\tb"});
+    CHECK(split_documents("a\n<|endoftext|>\n<|endoftext|>\n \n<|endoftext|>\n\tb") ==
+          Documents{"a\n", "\tb"});
     // Within a line it is text.
     CHECK(split_documents("a <|endoftext|>\nb") == Documents{"a <|endoftext|>\nb"});
     CHECK(split_documents("<|endoftext|> b\n<|endoftext|><|endoftext|>\n").size() == 1);
@@ -91,11 +92,16 @@ TEST_CASE("text is checked, with the place of the first bad byte") {
     check_text("plain\n", "f.txt");
     check_text("é中😀\x01", "f.txt");
     CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("", "f.txt"); }), "f.txt is empty");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text(std::string_view("ab\n\0\xff", 5), "f.txt"); }),
-                      "f.txt has a NUL byte at byte 3 (line 2)");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("\xff\xfe", "f.txt"); }), "f.txt is not UTF-8 text: byte 0 (line 1) is 0xff");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("a\nb\nc\xc3", "f.txt"); }), "byte 5 (line 3) is 0xc3");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text(std::string_view("\xed\xa0\x80\0", 4), "f.txt"); }), "byte 0 (line 1) is 0xed");
+    CHECK_MESSAGE_HAS(
+        error_of(ExitCode::input, [] { check_text(std::string_view("ab\n\0\xff", 5), "f.txt"); }),
+        "f.txt has a NUL byte at byte 3 (line 2)");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("\xff\xfe", "f.txt"); }),
+                      "f.txt is not UTF-8 text: byte 0 (line 1) is 0xff");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("a\nb\nc\xc3", "f.txt"); }),
+                      "byte 5 (line 3) is 0xc3");
+    CHECK_MESSAGE_HAS(
+        error_of(ExitCode::input, [] { check_text(std::string_view("\xed\xa0\x80\0", 4), "f.txt"); }),
+        "byte 0 (line 1) is 0xed");
 }
 
 TEST_CASE("held out: whole documents from the end, or the end of one, cut at a line end") {
@@ -113,7 +119,8 @@ TEST_CASE("held out: whole documents from the end, or the end of one, cut at a l
     CHECK(split_heldout({lines}, 0.001).heldout == Documents{"0\n"});
     CHECK(split_heldout({"1\n2\n\n\n"}, 0.001).heldout == Documents{"2\n\n\n"});
     CHECK(split_heldout({"1\nxxxxxxxxxxxxxxxxx"}, 0.1).train == Documents{"1\n"});
-    // The last document alone is too long: its end is held out. It is much too short: the end of the one before, too.
+    // The last document alone is too long: its end is held out. It is much too short: the end of the one
+    // before, too.
     const SplitDocuments two = split_heldout({ten, lines}, 0.2);
     CHECK(two.train == Documents{ten, "1\n2\n3\n4\n5\n6\n7\n"});
     CHECK(two.heldout == Documents{"8\n9\n0\n"});
@@ -127,17 +134,21 @@ TEST_CASE("held out: whole documents from the end, or the end of one, cut at a l
     CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"one line\n"}, 0.5); }),
                       "cannot hold out 4 of 9 bytes in 1 documents: the heldout part would be empty");
     CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({}, 0.5); }), "in 0 documents");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"\n\nx"}, 0.5); }), "the train part would be empty");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"\n\nx"}, 0.5); }),
+                      "the train part would be empty");
 }
 
 TEST_CASE("a shard byte by byte") {
     std::vector<std::string> tokens;
-    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     tokens.insert(tokens.end(), {"ab", "<|endoftext|>"});
     const Tokenizer tokenizer(tokens, {{'a', 'b'}}, "<|endoftext|>");
     Folder folder;
-    const Manifest manifest = write_shards(tokenizer, {"abc", "b"}, folder.path, {.heldout_share = 0.3, .progress = {}});
-    CHECK(folder.files() == std::set<std::string>{"train_000000.bin", "heldout_000000.bin", "manifest.json", "tokenizer.json"});
+    const Manifest manifest =
+        write_shards(tokenizer, {"abc", "b"}, folder.path, {.heldout_share = 0.3, .progress = {}});
+    CHECK(folder.files() ==
+          std::set<std::string>{"train_000000.bin", "heldout_000000.bin", "manifest.json", "tokenizer.json"});
     Bytes expected(1024, 0);
     const Bytes start = {0x88, 0xd8, 0x34, 0x01, 1, 0, 0, 0, 3, 0, 0, 0};  // 20240520, version 1, 3 tokens
     std::copy(start.begin(), start.end(), expected.begin());
@@ -156,17 +167,20 @@ TEST_CASE("a shard byte by byte") {
 
 TEST_CASE("vocabularies above 65536 use four bytes and version 7") {
     std::vector<std::string> tokens;
-    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     for (int i = 0; tokens.size() < 65536; ++i) tokens.push_back(fmt::format("unused{}", i));
     tokens.emplace_back("<|endoftext|>");
     const Tokenizer tokenizer(tokens, {}, "<|endoftext|>");
     Folder folder;
-    const Manifest manifest = write_shards(tokenizer, {"x", "y"}, folder.path, {.heldout_share = 0.5, .progress = {}});
+    const Manifest manifest =
+        write_shards(tokenizer, {"x", "y"}, folder.path, {.heldout_share = 0.5, .progress = {}});
     const Bytes file = read_file(folder.path / "train_000000.bin", 1 << 20);
     CHECK(file.size() == 1024 + 8);
     CHECK(file[4] == 7);
     CHECK(Bytes(file.begin() + 1024, file.end()) == Bytes{'x', 0, 0, 0, 0, 0, 1, 0});
-    CHECK(read_shard(folder.path / "train_000000.bin", tokenizer.vocab_size()) == std::vector<int32_t>{'x', 65536});
+    CHECK(read_shard(folder.path / "train_000000.bin", tokenizer.vocab_size()) ==
+          std::vector<int32_t>{'x', 65536});
     check_shards(manifest, folder.path);
 }
 
@@ -175,12 +189,13 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
     const Documents documents{a, b, c};
     Folder folder;
     int64_t last = 0, calls = 0;
-    const ShardOptions options{.shard_tokens = 400000, .heldout_share = 0.05, .progress = [&](int64_t done, int64_t total) {
-                                   CHECK(done > last);
-                                   CHECK(total == static_cast<int64_t>(a.size() + b.size() + c.size()));
-                                   last = done;
-                                   ++calls;
-                               }};
+    const ShardOptions options{
+        .shard_tokens = 400000, .heldout_share = 0.05, .progress = [&](int64_t done, int64_t total) {
+            CHECK(done > last);
+            CHECK(total == static_cast<int64_t>(a.size() + b.size() + c.size()));
+            last = done;
+            ++calls;
+        }};
     const Manifest manifest = write_shards(trained(), documents, folder.path / "new" / "corpus", options);
     const fs::path corpus = folder.path / "new" / "corpus";
     CHECK(last == static_cast<int64_t>(a.size() + b.size() + c.size()));
@@ -195,7 +210,8 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
         CHECK(tokens_of(manifest, corpus, name) == expected);
     }
     for (size_t i = 0; i + 1 < manifest.shards.size(); ++i)
-        if (manifest.shards[i].split == manifest.shards[i + 1].split) CHECK(manifest.shards[i].tokens == 400000);
+        if (manifest.shards[i].split == manifest.shards[i + 1].split)
+            CHECK(manifest.shards[i].tokens == 400000);
     CHECK(manifest.shards.size() > 3);
     check_shards(manifest, corpus);
     const std::string json = read_text_file(corpus / "manifest.json", 1 << 20);
@@ -208,28 +224,61 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
     CHECK(read_text_file(folder.path / "again" / "manifest.json", 1 << 20) == json);
 }
 
+TEST_CASE("a long document is encoded in parts that leave no trace") {
+    std::vector<std::string> tokens;
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    tokens.insert(tokens.end(), {"\n\n", "  ", "<|endoftext|>"});
+    const Tokenizer tokenizer(tokens, {{'\n', '\n'}, {' ', ' '}}, "<|endoftext|>");
+    // "\n\n" is one token at the end of a text only: before a letter the split leaves the last space to what
+    // follows.
+    for (const std::string piece : {"ab\n\n", "a  ", "\u3000\u3000 \n", "é é  "}) {
+        std::string document;
+        while (document.size() < 3 << 20) document += piece;
+        Folder folder;
+        const Manifest manifest =
+            write_shards(tokenizer, {document, "x\n"}, folder.path, {.heldout_share = 1e-6, .progress = {}});
+        auto expected = tokenizer.encode(split_heldout({document, "x\n"}, 1e-6).train.at(0));
+        expected.push_back(tokenizer.end_token());
+        CHECK(tokens_of(manifest, folder.path, "train") == expected);
+    }
+}
+
 TEST_CASE("write_shards refuses what would not make a corpus") {
     Folder folder;
     std::vector<std::string> tokens;
-    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     const ShardOptions options{.heldout_share = 0.5, .progress = {}};
     const auto none = [&] { write_shards(Tokenizer(tokens, {}, ""), {"a", "b"}, folder.path, options); };
     CHECK_MESSAGE_HAS(error_of(ExitCode::input, none), "no <|endoftext|>");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { write_shards(trained(), {"a"}, folder.path, options); }), "would be empty");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { write_shards(trained(), {"a", "b"}, folder.path, {.shard_tokens = 0, .progress = {}}); }),
-                      "0 tokens per shard");
+    CHECK_MESSAGE_HAS(
+        error_of(ExitCode::input, [&] { write_shards(trained(), {"a"}, folder.path, options); }),
+        "would be empty");
+    CHECK_MESSAGE_HAS(
+        error_of(ExitCode::input,
+                 [&] {
+                     write_shards(trained(), {"a", "b"}, folder.path, {.shard_tokens = 0, .progress = {}});
+                 }),
+        "0 tokens per shard");
     CHECK(folder.files().empty());
     write_file(folder.path / "file", as_bytes("x"));
-    CHECK_MESSAGE_HAS(error_of(ExitCode::storage, [&] { write_shards(trained(), {"a", "b"}, folder.path / "file" / "x", options); }),
+    CHECK_MESSAGE_HAS(error_of(ExitCode::storage,
+                               [&] {
+                                   write_shards(trained(), {"a", "b"}, folder.path / "file" / "x", options);
+                               }),
                       "cannot create the folder");
 }
 
 TEST_CASE("damaged, missing and swapped shards are found") {
     Folder folder;
     const std::string text = sample_text(9000, 7);
-    Manifest manifest = write_shards(trained(), {text}, folder.path, {.shard_tokens = 1000, .heldout_share = 0.1, .progress = {}});
+    Manifest manifest = write_shards(trained(), {text}, folder.path,
+                                     {.shard_tokens = 1000, .heldout_share = 0.1, .progress = {}});
     check_shards(manifest, folder.path);
-    const auto check = [&] { return error_of(ExitCode::input, [&] { check_shards(manifest, folder.path); }); };
+    const auto check = [&] {
+        return error_of(ExitCode::input, [&] { check_shards(manifest, folder.path); });
+    };
     const fs::path first = folder.path / "train_000000.bin", second = folder.path / "train_000001.bin";
     const Bytes good = read_file(first, 1 << 20);
     for (const size_t at : {size_t{0}, size_t{600}, good.size() - 1}) {
@@ -276,7 +325,10 @@ TEST_CASE("read_shard names what is wrong") {
 
 TEST_CASE("manifest.json is read strictly") {
     const std::string hash(64, 'a');
-    const Manifest manifest{digest_from_hex(hash, "hash"), 300, 299, {{"train_000000.bin", 5, digest_from_hex(hash, "hash"), "train"}}};
+    const Manifest manifest{digest_from_hex(hash, "hash"),
+                            300,
+                            299,
+                            {{"train_000000.bin", 5, digest_from_hex(hash, "hash"), "train"}}};
     const std::string good = manifest_to_json(manifest);
     const auto error_with = [&](const std::string& from, const std::string& to) {
         std::string bad = good;
@@ -286,27 +338,34 @@ TEST_CASE("manifest.json is read strictly") {
         return error_of(ExitCode::input, [&] { manifest_from_json(bad, "m.json"); });
     };
     CHECK(error_with("300", "301") == "no error");
-    CHECK_MESSAGE_HAS(error_with("version 1", "version 2"), "m.json: format: expected \"templar.cpp token shards, version 1\"");
-    CHECK_MESSAGE_HAS(error_with("\"tokenizer\"", "\"tokeniser\""), "m.json: tokeniser: expected no field of this name");
+    CHECK_MESSAGE_HAS(error_with("version 1", "version 2"),
+                      "m.json: format: expected \"templar.cpp token shards, version 1\"");
+    CHECK_MESSAGE_HAS(error_with("\"tokenizer\"", "\"tokeniser\""),
+                      "m.json: tokeniser: expected no field of this name");
     CHECK_MESSAGE_HAS(error_with("\"" + hash, "\"b" + hash), "tokenizer");
     CHECK_MESSAGE_HAS(error_with(hash + "\",\n", std::string(64, 'g') + "\",\n"), "tokenizer");
     CHECK_MESSAGE_HAS(error_with("300", "0"), "m.json: vocab_size");
     CHECK_MESSAGE_HAS(error_with("300", "300.0"), "m.json: vocab_size");
-    CHECK_MESSAGE_HAS(error_with("299", "300"), "m.json: end_token: expected a whole number from -1 to 299, found 300");
+    CHECK_MESSAGE_HAS(error_with("299", "300"),
+                      "m.json: end_token: expected a whole number from -1 to 299, found 300");
     CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 0"), "m.json: shards[0].tokens");
     CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": -5"), "m.json: shards[0].tokens");
     CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 2147483648"), "m.json: shards[0].tokens");
     CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"tokens\": 5"), "stands twice");
     CHECK_MESSAGE_HAS(error_with("\"tokens\": 5, ", ""), "m.json: shards[0].tokens is missing");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"more\": 1"), "m.json: shards[0].more: expected no field");
+    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"more\": 1"),
+                      "m.json: shards[0].more: expected no field");
     CHECK_MESSAGE_HAS(error_with("\"train\"", "\"test\""), "m.json: shards[0].split");
     for (const char* name : {"", "../x.bin", "a/b", ".hidden", "a b", "..", "a\\\\b", "\\u0000"})
-        CHECK_MESSAGE_HAS(error_with("train_000000.bin", name), "m.json: shards[0].file: expected a plain file name");
+        CHECK_MESSAGE_HAS(error_with("train_000000.bin", name),
+                          "m.json: shards[0].file: expected a plain file name");
     const std::string shard = good.substr(good.find("    {"), good.find("\n  ]") - good.find("    {"));
-    CHECK_MESSAGE_HAS(error_with(shard, shard + "," + shard), "m.json: shards[1].file: expected every file once");
+    CHECK_MESSAGE_HAS(error_with(shard, shard + "," + shard),
+                      "m.json: shards[1].file: expected every file once");
     CHECK_MESSAGE_HAS(error_with(shard, ""), "m.json: shards: expected at least one shard");
     for (size_t length = 0; length + 2 < good.size(); ++length)
-        CHECK(error_of(ExitCode::input, [&] { manifest_from_json(good.substr(0, length), "m.json"); }) != "no error");
+        CHECK(error_of(ExitCode::input, [&] { manifest_from_json(good.substr(0, length), "m.json"); }) !=
+              "no error");
 }
 
 TEST_CASE("disk full: a clear error, and no partial shard") {
@@ -323,7 +382,8 @@ TEST_CASE("disk full: a clear error, and no partial shard") {
         ::setrlimit(RLIMIT_FSIZE, &limit);
         int code = 0;
         try {
-            write_shards(trained(), {text}, folder.path, {.shard_tokens = 100000, .heldout_share = 0.1, .progress = {}});
+            write_shards(trained(), {text}, folder.path,
+                         {.shard_tokens = 100000, .heldout_share = 0.1, .progress = {}});
         } catch (const Error& error) {
             const bool names_file = std::string(error.what()).find("train_000000.bin") != std::string::npos;
             code = names_file ? static_cast<int>(error.code()) : 99;

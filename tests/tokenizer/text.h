@@ -24,13 +24,20 @@ class Draw {
 
 // Words of some syllables, in lines and paragraphs; short words are frequent.
 inline std::string sample_text(size_t bytes, uint64_t seed = 1) {
-    static const std::vector<std::string> syllables = {"ba", "ko", "the", "in", "ra", "é", "sto", "ing", "мир", "qu", "ea", "nn"};
+    static const std::vector<std::string> syllables = {"ba",  "ko",  "the", "in", "ra", "é",
+                                                       "sto", "ing", "мир", "qu", "ea", "nn"};
     Draw draw(seed);
     std::string text;
     while (text.size() < bytes) {
-        for (uint64_t i = 0, n = 1 + draw.below(1 + draw.below(4)); i < n; ++i) text += syllables[draw.below(1 + draw.below(syllables.size()))];
+        for (uint64_t i = 0, n = 1 + draw.below(1 + draw.below(4)); i < n; ++i)
+            text += syllables[draw.below(1 + draw.below(syllables.size()))];
         const uint64_t end = draw.below(16);
-        text += end == 0 ? ".\n" : end == 3 ? ".\n\n" : end == 4 ? "\n\t  " : end == 1 ? "'s " : end == 2 ? ", 12 " : " ";
+        text += end == 0   ? ".\n"
+                : end == 3 ? ".\n\n\n"
+                : end == 4 ? "\n\t  "
+                : end == 1 ? "'s "
+                : end == 2 ? ", 12 "
+                           : " ";
     }
     return text;
 }

@@ -25,7 +25,8 @@ std::vector<std::string> reference_train(const std::vector<std::string_view>& do
         }
     }
     std::vector<std::string> tokens;
-    for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     std::set<std::string> known(tokens.begin(), tokens.end());
     while (tokens.size() + 1 < vocab_size) {
         std::map<std::pair<std::string, std::string>, int64_t> counts;  // in order of the byte strings
@@ -41,7 +42,8 @@ std::vector<std::string> reference_train(const std::vector<std::string_view>& do
         for (const auto& [symbols, count] : words) {
             std::vector<std::string> next;
             for (size_t i = 0; i < symbols.size(); ++i) {
-                const bool joins = i + 1 < symbols.size() && symbols[i] == best.first && symbols[i + 1] == best.second;
+                const bool joins =
+                    i + 1 < symbols.size() && symbols[i] == best.first && symbols[i + 1] == best.second;
                 next.push_back(joins ? made : symbols[i]);
                 i += joins;
             }
@@ -67,7 +69,8 @@ TEST_CASE("training equals the definition") {
     const std::string text = sample_text(6000);
     CHECK(tokens_of(train_bpe({text}, 400)) == reference_train({text}, 400));
     // Overlapping pairs, and text whose counts are mostly equal.
-    const std::string runs = "aaaaaaa aaa aaaa bababab abab aab baa aaaaaaa abcabcabc bcbcbc cacaca aabbaabb\n";
+    const std::string runs =
+        "aaaaaaa aaa aaaa bababab abab aab baa aaaaaaa abcabcabc bcbcbc cacaca aabbaabb\n";
     const std::string twice = runs + runs;
     const auto expected = reference_train({twice}, 1000);
     CHECK(tokens_of(train_bpe({twice}, static_cast<int64_t>(expected.size()))) == expected);
