@@ -28,11 +28,11 @@ int64_t now_ms() {
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, const Corpus& train, const Corpus& heldout)
-    : options_(options), train_(train), heldout_(heldout), stream_{usable_threads(options.threads)},
+    : options_(options), train_(train), heldout_ids_(spread_sequences(heldout, options.seq, options.eval_sequences)), stream_{usable_threads(options.threads)},
       model_(cpu_ops(), stream_, options.model, options.micro_batch, options.seq, Pass::training),
+      loss_(model_, train, {1, options.seq}, options.end_token), heldout_loss_(model_, heldout, {1, options.seq}, options.end_token),
       optimizer_(cpu_ops(), stream_, llama_parameters(options.model), options.adamw),
       params_(genesis_weights(options.model, options.seed)), grads_(params_.size()),
-      tokens_(static_cast<size_t>(options.micro_batch * options.seq)), labels_(tokens_.size()), losses_(tokens_.size()),
       events_(prepared(options.folder) / "events.jsonl") {
     resume();
 }
@@ -61,61 +61,34 @@ void Trainer::save() {
 }
 
 // Sequences of step s are drawn by a generator keyed by (seed, s): a resumed run sees the same ones.
-double Trainer::accumulate() {
+MeanLoss::Sum Trainer::accumulate() {
     CounterRng rng(Sha256().update("train").update_le(options_.seed).update_le(step_).finish());
-    const PageShape one{1, options_.seq};
-    const auto pages = static_cast<uint64_t>(page_count(train_, one));
+    const auto pages = static_cast<uint64_t>(page_count(train_, {1, options_.seq}));
+    std::vector<SequenceId> sequences;
+    for (int64_t i = 0; i < options_.micro_batches * options_.micro_batch; ++i)
+        sequences.push_back({static_cast<int64_t>(rng.below(pages)), 0});
     std::fill(grads_.begin(), grads_.end(), 0.0f);
-    counted_ = 0;
-    double sum = 0;
-    for (int64_t batch = 0; batch < options_.micro_batches; ++batch) {
-        for (int64_t row = 0; row < options_.micro_batch; ++row) {
-            const auto at = static_cast<size_t>(row * options_.seq), size = static_cast<size_t>(options_.seq);
-            read_sequence(train_, one, static_cast<int64_t>(rng.below(pages)), 0, options_.end_token,
-                          std::span(tokens_).subspan(at, size), std::span(labels_).subspan(at, size));
-        }
-        model_.forward_backward(params_, grads_, tokens_, labels_, 1.0f, losses_);
-        for (float loss : losses_) sum += loss;
-        counted_ += std::count_if(labels_.begin(), labels_.end(), [](int32_t label) { return label >= 0; });
-    }
-    return counted_ > 0 ? sum / static_cast<double>(counted_) : 0.0;
-}
-
-double Trainer::heldout_loss() {
-    const PageShape one{1, options_.seq};
-    const int64_t pages = page_count(heldout_, one), sequences = std::min(options_.eval_sequences, pages);
-    double sum = 0;
-    int64_t counted = 0;
-    for (int64_t first = 0; first < sequences; first += options_.micro_batch) {
-        const int64_t rows = std::min(options_.micro_batch, sequences - first);
-        const auto size = static_cast<size_t>(rows * options_.seq);
-        for (int64_t row = 0; row < rows; ++row) {
-            const auto at = static_cast<size_t>(row * options_.seq), length = static_cast<size_t>(options_.seq);
-            read_sequence(heldout_, one, (first + row) * pages / sequences, 0, options_.end_token,
-                          std::span(tokens_).subspan(at, length), std::span(labels_).subspan(at, length));
-        }
-        model_.losses(params_, std::span(tokens_).first(size), std::span(labels_).first(size), std::span(losses_).first(size));
-        for (size_t i = 0; i < size; ++i) sum += losses_[i], counted += labels_[i] >= 0;
-    }
-    return counted > 0 ? sum / static_cast<double>(counted) : 0.0;
+    return loss_.with_gradient(params_, sequences, grads_);
 }
 
 void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const TrainStep&)>& report) {
     while (step_ < options_.steps && !stop) {
         const auto started = std::chrono::steady_clock::now();
         TrainStep result{};
-        result.loss = accumulate();
+        const MeanLoss::Sum sum = accumulate();
+        const auto counted = static_cast<double>(std::max<int64_t>(sum.counted, 1));
+        result.loss = sum.loss / counted;
         if (!std::isfinite(result.loss))
             fail(ExitCode::input, "step {}: the loss is not finite; use a smaller --learning-rate and start from the last checkpoint",
                  step_ + 1);
         result.grad_norm = optimizer_.step(params_, grads_, learning_rate(options_.schedule, step_),
-                                           1.0f / static_cast<float>(std::max<int64_t>(counted_, 1)));
+                                           static_cast<float>(1.0 / counted));
         result.step = ++step_;
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
         result.tokens_per_second = static_cast<double>(options_.micro_batches * options_.micro_batch * options_.seq) / seconds;
         const bool last = step_ == options_.steps;
         result.heldout_loss = options_.eval_steps > 0 && (step_ % options_.eval_steps == 0 || last)
-                                  ? heldout_loss() : std::numeric_limits<double>::quiet_NaN();
+                                  ? heldout_loss_(params_, heldout_ids_) : std::numeric_limits<double>::quiet_NaN();
         events_.write(now_ms(), "step", {{"step", step_}, {"loss", result.loss}, {"grad_norm", result.grad_norm},
                                          {"tokens_per_second", result.tokens_per_second},
                                          {"heldout_loss", std::isnan(result.heldout_loss) ? nlohmann::json() : nlohmann::json(result.heldout_loss)}});

@@ -3,7 +3,7 @@
 
 #include "base/events.h"
 #include "engine/data/corpus.h"
-#include "engine/model/llama.h"
+#include "engine/model/mean_loss.h"
 #include "engine/optim/adamw.h"
 #include "engine/optim/schedule.h"
 
@@ -47,24 +47,22 @@ class Trainer {
     int64_t step() const { return step_; }
     std::span<const float> params() const { return params_; }
     const MemoryPlan& plan() const { return model_.plan(); }
-    double heldout_loss();
 
   private:
-    double accumulate();
+    MeanLoss::Sum accumulate();
     void save();
     void resume();
 
     TrainOptions options_;
     const Corpus& train_;
-    const Corpus& heldout_;
+    std::vector<SequenceId> heldout_ids_;
     Stream stream_;
     Llama model_;
+    MeanLoss loss_, heldout_loss_;
     AdamW optimizer_;
     std::vector<float> params_, grads_;
-    std::vector<int32_t> tokens_, labels_;
-    std::vector<float> losses_;
     EventLog events_;
-    int64_t step_ = 0, counted_ = 0;
+    int64_t step_ = 0;
 };
 
 }  // namespace templar

@@ -17,6 +17,14 @@ Hotkey hotkey_from_key(const std::string& object_key, const std::string& prefix)
     return digest_from_hex(std::string_view(object_key).substr(std::min(prefix.size(), object_key.size())), object_key);
 }
 
+// A loss that is not a number is the worst there is: it must lose every match and still fit into a score object.
+void make_finite(Evaluation& evaluation) {
+    constexpr double worst = 1e6;
+    for (double* loss : {&evaluation.own_before, &evaluation.own_after, &evaluation.random_before, &evaluation.random_after})
+        if (!std::isfinite(*loss)) *loss = worst;
+    if (!std::isfinite(evaluation.screen)) evaluation.screen = -worst;
+}
+
 std::string saved_text(const Gauntlet& gauntlet, const std::vector<Hotkey>& gather_now,
                        const std::map<int64_t, std::vector<Hotkey>>& gather) {
     nlohmann::json lists = nlohmann::json::object();
@@ -40,9 +48,12 @@ std::vector<Hotkey> hotkeys_from(const nlohmann::json& list) {
 Validator::Validator(const ValidatorOptions& options, Clock& clock, const std::atomic<bool>& stop)
     : options_(options), follower_(options.node, "validator", clock, stop), gauntlet_(follower_.description().gauntlet),
       model_(follower_.ops(), follower_.stream(), follower_.description().model, options.micro_batch,
-             follower_.description().seq, Pass::inference),
-      stage2_(model_, follower_.corpus(), {follower_.description().page_sequences, follower_.description().seq},
-              follower_.description().end_token) {
+             follower_.description().seq, Pass::training),
+      loss_(model_, follower_.corpus(), {follower_.description().page_sequences, follower_.description().seq},
+            follower_.description().end_token),
+      heldout_loss_(model_, follower_.heldout(), {1, follower_.description().seq}, follower_.description().end_token),
+      stage2_(loss_, follower_.replica().layout().parameters),
+      gradient_(static_cast<size_t>(follower_.replica().layout().parameters)) {
     const auto& validators = follower_.description().validators;
     for (size_t i = 0; i < validators.size(); ++i)
         if (validators[i].hotkey == follower_.identity().hotkey()) rank_ = static_cast<int64_t>(i);
@@ -116,7 +127,8 @@ bool Validator::validate_window() {
     std::optional<double> heldout;
     if (options_.heldout_sequences > 0) {
         const PhaseTimer timer(phases_, "heldout");
-        heldout = heldout_loss();
+        heldout = heldout_loss_(follower_.replica().theta(),
+                                spread_sequences(follower_.heldout(), run.seq, options_.heldout_sequences));
     }
     publish(scores, found);
     const std::optional<Payloads> payloads = follower_.fetch_payloads(record, found.payloads);
@@ -152,6 +164,7 @@ Validator::Window Validator::collect() {
         unreachable += submission.fault == Reason::not_retrievable;
     }
     found.verdicts = gauntlet_.stage1(found.window, found.submissions, 2 * unreachable > committed);
+    gauntlet_.age(found.window);
     return found;
 }
 
@@ -361,8 +374,11 @@ Scores Validator::measure(const Window& found) {
         pages.push_back(static_cast<int64_t>(rng.below(static_cast<uint64_t>(page_count(follower_.corpus(), shape)))));
     const std::vector<SequenceId> random = draw_sequences(rng, pages, run.page_sequences, run.eval_random_sequences);
     for (const SequenceId& id : random) scores.random_sequences.emplace_back(id.page, id.sequence);
-    const double random_before = stage2_.mean_loss(follower_.replica().theta(), random);
+    const std::span<const float> theta = follower_.replica().theta();
+    const double random_before = loss_(theta, random);
     scores.train_loss = random_before;
+    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+    const auto counted = static_cast<float>(loss_.with_gradient(theta, random, gradient_).counted);
 
     const float step = static_cast<float>(run.gauntlet.eval_step_share * static_cast<double>(learning_rate(run.schedule, follower_.step())));
     std::map<Hotkey, Evaluation> evaluations;
@@ -387,42 +403,16 @@ Scores Validator::measure(const Window& found) {
             const std::vector<SequenceId> own = sample_own(peer.hotkey, payload->second, found.window);
             for (const SequenceId& id : own) score.own_sequences.emplace_back(id.page, id.sequence);
             score.evaluation = stage2_.evaluate(follower_.replica(), payload->second.payload, step, own, random, random_before);
+            score.evaluation.screen = first_order_screen(follower_.ops(), follower_.stream(), follower_.replica().layout(),
+                                                         gradient_, payload->second.payload, step / counted);
+            make_finite(score.evaluation);
             score.evaluated = true;
             evaluations.emplace(peer.hotkey, score.evaluation);
         }
         scores.peers.push_back(std::move(score));
     }
     gauntlet_.stage2(found.window, evaluations, missing);
-    gauntlet_.age(found.window);
     return scores;
-}
-
-double Validator::heldout_loss() {
-    const RunDescription& run = follower_.description();
-    const Corpus& heldout = follower_.heldout();
-    const int64_t sequences = std::min(options_.heldout_sequences, (heldout.tokens() - 1) / run.seq);
-    double sum = 0;
-    int64_t counted = 0;
-    const int64_t rows = options_.micro_batch;
-    std::vector<int32_t> tokens(static_cast<size_t>(rows * run.seq)), labels(tokens.size());
-    std::vector<float> losses(tokens.size());
-    const PageShape one{1, run.seq};
-    const int64_t all = page_count(heldout, one);
-    for (int64_t first = 0; first < sequences; first += rows) {
-        const int64_t now = std::min(rows, sequences - first);
-        for (int64_t row = 0; row < now; ++row)  // spread evenly over the held-out text
-            read_sequence(heldout, one, (first + row) * all / sequences, 0, run.end_token,
-                          std::span(tokens).subspan(static_cast<size_t>(row * run.seq), static_cast<size_t>(run.seq)),
-                          std::span(labels).subspan(static_cast<size_t>(row * run.seq), static_cast<size_t>(run.seq)));
-        const auto size = static_cast<size_t>(now * run.seq);
-        model_.losses(follower_.replica().theta(), std::span(tokens).first(size), std::span(labels).first(size),
-                      std::span(losses).first(size));
-        for (size_t i = 0; i < size; ++i) {
-            sum += losses[i];
-            counted += labels[i] >= 0;
-        }
-    }
-    return counted > 0 ? sum / static_cast<double>(counted) : 0.0;
 }
 
 // ---- what others see ---------------------------------------------------------------------------------------------------------

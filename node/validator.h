@@ -46,7 +46,6 @@ class Validator {
     Record write_record(Record record);
     Scores measure(const Window& found);
     std::vector<SequenceId> sample_own(const Hotkey& peer, const WirePayload& payload, int64_t window);
-    double heldout_loss();
     void publish(Scores& scores, const Window& found);
     void log_window(const Scores& scores, const Window& found, const Record& record, std::optional<double> heldout);
 
@@ -55,7 +54,9 @@ class Validator {
     int64_t rank_ = -1;
     Gauntlet gauntlet_;
     Llama model_;
+    MeanLoss loss_, heldout_loss_;
     Stage2 stage2_;
+    std::vector<float> gradient_;                      // of the window's random sample, for the first-order screen
     Payloads previous_;                                // last window's payloads, for the copy test
     std::map<int64_t, std::vector<Hotkey>> gather_;    // by window
     std::vector<Hotkey> gather_now_;

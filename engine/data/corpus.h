@@ -54,6 +54,12 @@ class PageAssignment {
     int64_t pages_;
 };
 
+// A sequence of the corpus, by page and position in the page.
+struct SequenceId {
+    int64_t page;
+    int64_t sequence;
+};
+
 // Sequence `s` of page `page`: inputs (seq) and labels (seq); the label of a target equal to end_token is -100
 // (end_token < 0: none).
 void read_sequence(const Corpus& corpus, const PageShape& shape, int64_t page, int64_t s, int32_t end_token,

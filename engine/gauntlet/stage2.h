@@ -3,24 +3,15 @@
 
 #include "engine/data/corpus.h"
 #include "engine/gauntlet/gauntlet.h"
-#include "engine/model/llama.h"
+#include "engine/model/mean_loss.h"
 #include "engine/replica/replica.h"
 
 namespace templar {
 
-// A sequence of the corpus, by page and position in the page.
-struct SequenceId {
-    int64_t page;
-    int64_t sequence;
-};
-
 class Stage2 {
   public:
-    // `model` is used with Pass::inference shapes; `corpus` outlives this object.
-    Stage2(Llama& model, const Corpus& corpus, PageShape shape, int32_t end_token);
-
-    // Mean loss in nats per counted token over the sequences.
-    double mean_loss(std::span<const float> params, std::span<const SequenceId> sequences);
+    // `losses` outlives this object; `parameters`: of the model.
+    Stage2(MeanLoss& losses, int64_t parameters) : losses_(losses), candidate_(static_cast<size_t>(parameters)) {}
 
     // Losses at theta and at theta - step·sign(decode(payload)) on `own` and `random`.
     // `random_before` is the loss at theta on `random`, the same for every peer of a window: measured once by
@@ -30,13 +21,8 @@ class Stage2 {
                         double random_before);
 
   private:
-    Llama& model_;
-    const Corpus& corpus_;
-    PageShape shape_;
-    int32_t end_token_;
+    MeanLoss& losses_;
     std::vector<float> candidate_;
-    std::vector<int32_t> tokens_, labels_;
-    std::vector<float> losses_;
 };
 
 // First-order prediction of how far the loss falls when step·sign(decode(payload)) is taken from theta:

@@ -83,7 +83,8 @@ struct Fixture {
     Replica replica{cpu_ops(), Stream{2}, layout, genesis_weights(config, 3)};
     Llama model{cpu_ops(), Stream{2}, config,
                 3,         shape.seq, Pass::inference};  // 3: the last batch of 8 sequences is not full
-    Stage2 stage2{model, *corpus, shape, end_token};
+    MeanLoss mean_loss{model, *corpus, shape, end_token};
+    Stage2 stage2{mean_loss, parameter_count(model.config())};
 
     Bytes payload_of(std::span<const float> grads, float scale = 1.0f) {
         Bytes payload(static_cast<size_t>(layout.payload_bytes));
@@ -103,7 +104,7 @@ TEST_CASE("stage 2: an honest payload improves its own pages most, and nothing e
     const std::vector<float> theta(f.replica.theta().begin(), f.replica.theta().end());
     const Digest root = f.replica.root();
 
-    const double other_before = f.stage2.mean_loss(theta, other);
+    const double other_before = f.mean_loss(theta, other);
     const Evaluation good = f.stage2.evaluate(f.replica, honest, step, own, other, other_before);
     CHECK(good.own_before == doctest::Approx(std::log(40.0)).epsilon(0.05));
     CHECK(good.random_before == other_before);
@@ -129,7 +130,7 @@ TEST_CASE("stage 2: the first-order screen predicts the fall of the loss for a s
     const double predicted = first_order_screen(cpu_ops(), Stream{2}, f.layout, grads, payload, small);
     std::vector<float> candidate(f.replica.theta().size());
     f.replica.candidate(candidate, payload, small);
-    const double fall = f.stage2.mean_loss(f.replica.theta(), own) - f.stage2.mean_loss(candidate, own);
+    const double fall = f.mean_loss(f.replica.theta(), own) - f.mean_loss(candidate, own);
     CHECK(fall > 0);
     CHECK(predicted == doctest::Approx(fall).epsilon(0.05));
     CHECK_THROWS_AS(first_order_screen(cpu_ops(), {}, f.layout, std::span(grads).first(9), payload, small),
@@ -152,15 +153,15 @@ TEST_CASE("stage 2: the mean loss counts targets, not end tokens, whatever the b
             if (labels[i] >= 0) sum += losses[i], ++counted;
     }
     CHECK(counted < sequences.size() * 16);
-    CHECK(f.stage2.mean_loss(f.replica.theta(), sequences) == doctest::Approx(sum / counted).epsilon(1e-6));
+    CHECK(f.mean_loss(f.replica.theta(), sequences) == doctest::Approx(sum / counted).epsilon(1e-6));
 }
 
 TEST_CASE("stage 2 refuses what it cannot evaluate") {
     Fixture f;
-    CHECK_THROWS_AS(Stage2(f.model, *f.corpus, PageShape{4, 8}, end_token), Error);
-    CHECK_THROWS_AS(f.stage2.mean_loss(f.replica.theta(), {}), Error);
-    CHECK_THROWS_AS(f.stage2.mean_loss(f.replica.theta(), std::vector<SequenceId>{{pages, 0}}), Error);
-    CHECK_THROWS_AS(f.stage2.mean_loss(f.replica.theta(), std::vector<SequenceId>{{0, -1}}), Error);
+    CHECK_THROWS_AS(MeanLoss(f.model, *f.corpus, PageShape{4, 8}, end_token), Error);
+    CHECK_THROWS_AS(f.mean_loss(f.replica.theta(), {}), Error);
+    CHECK_THROWS_AS(f.mean_loss(f.replica.theta(), std::vector<SequenceId>{{pages, 0}}), Error);
+    CHECK_THROWS_AS(f.mean_loss(f.replica.theta(), std::vector<SequenceId>{{0, -1}}), Error);
     const Bytes short_payload(static_cast<size_t>(f.layout.payload_bytes - 1));
     CHECK_THROWS_AS(
         f.stage2.evaluate(f.replica, short_payload, step, sequences_of({0}), sequences_of({1}), 3.0), Error);

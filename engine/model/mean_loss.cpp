@@ -1,0 +1,63 @@
+#include "engine/model/mean_loss.h"
+
+#include "base/error.h"
+
+#include <algorithm>
+
+namespace templar {
+
+MeanLoss::MeanLoss(Llama& model, const Corpus& corpus, PageShape shape, int32_t end_token)
+    : model_(model), corpus_(corpus), shape_(shape), end_token_(end_token) {
+    if (shape.seq != model.seq())
+        fail(ExitCode::input, "mean loss: pages of {} tokens a sequence, expected the model's {}", shape.seq, model.seq());
+    const auto tokens = static_cast<size_t>(model.batch() * model.seq());
+    tokens_.resize(tokens);
+    labels_.resize(tokens);
+    losses_.resize(tokens);
+}
+
+// Calls pass(tokens, labels, losses) for one batch after the other.
+template <class Pass>
+MeanLoss::Sum MeanLoss::over_batches(std::span<const SequenceId> sequences, Pass pass) {
+    const auto seq = static_cast<size_t>(shape_.seq), batch = static_cast<size_t>(model_.batch());
+    Sum sum;
+    for (size_t begin = 0; begin < sequences.size(); begin += batch) {
+        const size_t rows = std::min(batch, sequences.size() - begin), tokens = rows * seq;
+        for (size_t row = 0; row < rows; ++row)
+            read_sequence(corpus_, shape_, sequences[begin + row].page, sequences[begin + row].sequence, end_token_,
+                          std::span(tokens_).subspan(row * seq, seq), std::span(labels_).subspan(row * seq, seq));
+        pass(std::span<const int32_t>(tokens_).first(tokens), std::span<const int32_t>(labels_).first(tokens),
+             std::span(losses_).first(tokens));
+        for (size_t i = 0; i < tokens; ++i) {
+            if (labels_[i] < 0) continue;
+            sum.loss += losses_[i];
+            ++sum.counted;
+        }
+    }
+    return sum;
+}
+
+double MeanLoss::operator()(std::span<const float> params, std::span<const SequenceId> sequences) {
+    const Sum sum = over_batches(sequences, [&](auto tokens, auto labels, auto losses) {
+        model_.losses(params, tokens, labels, losses);
+    });
+    if (sum.counted == 0)
+        fail(ExitCode::input, "mean loss: {} sequences without a single target to predict", sequences.size());
+    return sum.loss / static_cast<double>(sum.counted);
+}
+
+MeanLoss::Sum MeanLoss::with_gradient(std::span<const float> params, std::span<const SequenceId> sequences,
+                                      std::span<float> grads) {
+    return over_batches(sequences, [&](auto tokens, auto labels, auto losses) {
+        model_.forward_backward(params, grads, tokens, labels, 1.0f, losses);
+    });
+}
+
+std::vector<SequenceId> spread_sequences(const Corpus& corpus, int64_t seq, int64_t count) {
+    const int64_t all = page_count(corpus, {1, seq}), taken = std::min(count, all);
+    std::vector<SequenceId> ids;
+    for (int64_t i = 0; i < taken; ++i) ids.push_back({i * all / taken, 0});
+    return ids;
+}
+
+}  // namespace templar
