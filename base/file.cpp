@@ -33,7 +33,9 @@ struct Place {
 std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsigned mode,
                                       std::optional<int64_t> modified_ms) {
     std::filesystem::path temporary = place.name;
-    temporary.replace_filename("." + to_hex(random_secret()).substr(0, 32) + ".tmp");
+    // Names have at most 255 bytes.
+    temporary.replace_filename("." + place.name.filename().string().substr(0, 200) + "." +
+                               to_hex(random_secret()).substr(0, 16) + ".tmp");
     const Descriptor file(
         ::openat(place.at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!file) fail(ExitCode::storage, "cannot create {}: {}", place.what, reason(errno));

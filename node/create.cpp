@@ -69,9 +69,6 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
     auto say = [&](const std::string& line) {
         if (options.say) options.say(line);
     };
-    const std::unique_ptr<Bucket> bucket = open_bucket(options.bucket_url, true, &clock);
-    if (bucket->head("run.json"))
-        fail(ExitCode::input, "{} holds a run already; choose an empty bucket or folder", options.bucket_url);
     RunDescription description = options.description;
 
     std::vector<std::string> texts;
@@ -84,6 +81,10 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
     }
     for (const std::string& text : texts)
         for (std::string_view document : split_documents(text)) documents.push_back(document);
+
+    const std::unique_ptr<Bucket> bucket = open_bucket(options.bucket_url, true, &clock);
+    if (bucket->head("run.json"))
+        fail(ExitCode::input, "{} holds a run already; choose an empty bucket or folder", options.bucket_url);
 
     say(fmt::format("training a tokenizer of {} tokens on {:.1f} MB of text", description.model.vocab_size,
                     static_cast<double>(bytes) / 1e6));

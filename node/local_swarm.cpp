@@ -17,10 +17,10 @@ LocalPeer make_peer(const LocalSwarmOptions& options, const std::string& role, i
     peer.role = role;
     peer.folder = options.folder / "peers" / peer.name;
     std::filesystem::create_directories(peer.folder);
-    const Identity identity =
-        options.seeded_keys ? Identity::from_seed(Sha256().update("local swarm").update_le(options.seed).update(peer.name).finish())
-                            : Identity::generate();
-    identity.save(peer.folder / "key");
+    const std::filesystem::path key = peer.folder / "key";
+    if (options.seeded_keys && !std::filesystem::exists(key))
+        Identity::from_seed(Sha256().update("local swarm").update_le(options.seed).update(peer.name).finish()).save(key);
+    const Identity identity = Identity::load_or_create(key);
     peer.hotkey = identity.hotkey();
     return peer;
 }
@@ -45,7 +45,7 @@ void describe(const LocalSwarm& swarm, const LocalSwarmOptions& options) {
 }  // namespace
 
 LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
-    if (std::filesystem::exists(options.folder / "bucket"))
+    if (std::filesystem::exists(options.folder / "bucket" / "run.json"))
         fail(ExitCode::input, "{} holds a run already; remove it or choose another folder", options.folder.string());
     LocalSwarm swarm;
     swarm.folder = options.folder;

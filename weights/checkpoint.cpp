@@ -52,9 +52,9 @@ std::vector<float> values_of(const SafetensorsView& view, std::string_view name)
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& folder, const Checkpoint& checkpoint) {
-    if (!checkpoint.momentum.empty() && checkpoint.momentum.size() != checkpoint.theta.size())
-        throw std::invalid_argument(
-            "save_checkpoint: expected as many values in momentum as in theta, or none");
+    if (!checkpoint.momentum.empty() &&
+        (checkpoint.theta.empty() || checkpoint.momentum.size() % checkpoint.theta.size() != 0))
+        throw std::invalid_argument("save_checkpoint: expected a multiple of theta's values in momentum, or none");
     std::vector<NamedTensor> tensors;
     tensors.push_back({"theta", {static_cast<int64_t>(checkpoint.theta.size())}, checkpoint.theta});
     if (!checkpoint.momentum.empty())

@@ -28,15 +28,21 @@ class TemporaryFolder {
     std::filesystem::path path_;
 };
 
-// `bytes` of sentences in a made-up grammar: each word tells something about the next one.
+// `bytes` of sentences in a made-up grammar: each word tells something about the next one. Names are made of syllables, so that
+// a tokenizer of several hundred tokens finds enough to merge.
 inline std::string text(size_t bytes) {
     static constexpr const char* subjects[] = {"the miner", "a validator", "the bucket", "one window", "the record", "a stranger"};
     static constexpr const char* verbs[] = {"keeps", "writes", "signs", "checks", "forgets", "commits to"};
     static constexpr const char* objects[] = {"every payload", "the state", "its own key", "a page of text", "the weights", "no secret"};
     CounterRng rng(sha256(as_bytes("sample text")));
     std::string result;
+    static constexpr const char* syllables[] = {"ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zu", "dan", "fer", "gil", "hom", "jun"};
     while (result.size() < bytes) {
         const uint64_t subject = rng.below(6);
+        if (rng.below(3) == 0) {
+            for (uint64_t i = 0; i < 2 + rng.below(2); ++i) result += syllables[rng.below(15)];
+            result += " of ";
+        }
         result += subjects[subject];
         result += ' ';
         result += verbs[(subject + rng.below(2)) % 6];

@@ -19,8 +19,8 @@ namespace {
 struct SwarmFlags {
     LocalSwarmOptions local;
     std::string preset = "demo";
-    int64_t windows = 30;
-    double window_seconds = 6.0;
+    int64_t windows = 44;
+    double window_seconds = 5.0;
     int64_t tokens_per_window = 0;
     int64_t micro_batch = 4;
     int threads = 1;
@@ -28,7 +28,7 @@ struct SwarmFlags {
     bool replace = false;
     bool create_only = false;
     double eta = 0;
-    float beta = 0.95f;
+    float beta = 0.5f;
     double start_seconds = 3.0;
 
     void add_to(CLI::App& app);
@@ -81,19 +81,20 @@ void SwarmFlags::prepare() {
     const auto window_ms = static_cast<int64_t>(window_seconds * 1000.0);
     run.block_ms = window_ms;
     run.blocks_per_window = 1;
-    run.put_ms = std::max<int64_t>(100, window_ms / 12);
-    run.record_ms = std::max<int64_t>(100, window_ms / 12);
+    run.put_ms = std::max<int64_t>(100, window_ms / 20);
+    run.record_ms = std::max<int64_t>(100, window_ms / 20);
+    run.codec = {.k = 64, .chunk_edge = 32, .code_bits = 8};
     run.page_sequences = 8;
     run.max_peers = 64;
     run.immunity_windows = 10;
     run.beta = beta;
-    run.schedule = {.peak = eta > 0 ? eta : 2e-3, .floor_share = 0.2, .warmup_windows = 3, .cosine_windows = std::max<int64_t>(4, windows - 3)};
+    run.schedule = {.peak = eta > 0 ? eta : 1e-2, .floor_share = 0.2, .warmup_windows = 3, .cosine_windows = std::max<int64_t>(4, windows - 3)};
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
     run.keep_windows = 8;
-    // At this size honest gradients agree on more than half of their largest coefficients; a copy agrees on all of them.
-    run.gauntlet.overlap_flag = 0.9;
-    run.gauntlet.overlap_ban = 0.97;
+    // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees on all.
+    run.gauntlet.overlap_flag = 0.95;
+    run.gauntlet.overlap_ban = 0.99;
     run.gauntlet.openskill.beta = 7.0;
     run.eval_own_sequences = 24;
     run.eval_random_sequences = 24;
