@@ -11,19 +11,24 @@ DEMO  ?= $(BUILD)/demo
 DEMO_FLAGS ?=
 TEXT  ?=
 
-.PHONY: all build deps demo test bench clean
+.PHONY: all configure build programs deps demo test bench clean
 
 all: build
 
 deps:
 	@sh tools/install_deps.sh
 
-build: deps
+configure: deps
 	@mkdir -p $(BUILD)
 	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
+
+build: configure
 	@cmake --build $(BUILD) -j $(JOBS)
 
-demo: build
+programs: configure
+	@cmake --build $(BUILD) -j $(JOBS) --target programs
+
+demo: programs
 	@if [ -n "$(TEXT)" ]; then text="$(TEXT)"; name="$(TEXT)"; else \
 		text=$(BUILD)/demo-text.txt; name=$$(sh tools/demo_text.sh $$text) || exit 1; fi; \
 	echo "demo: the text is $$name"; \
@@ -33,7 +38,7 @@ test: build
 	@cd $(BUILD) && ctest --output-on-failure
 
 bench: build
-	@$(BUILD)/bin/bench --all
+	@$(BUILD)/bin/bench
 
 clean:
 	rm -rf $(BUILD)
