@@ -28,7 +28,7 @@ struct SwarmFlags {
     bool replace = false;
     bool create_only = false;
     double eta = 0;
-    float beta = 0.5f;
+    float beta = 0.7f;
     double start_seconds = 3.0;
 
     void add_to(CLI::App& app);
@@ -88,7 +88,8 @@ void SwarmFlags::prepare() {
     run.max_peers = 64;
     run.immunity_windows = 10;
     run.beta = beta;
-    run.schedule = {.peak = eta > 0 ? eta : 1e-2, .floor_share = 0.2, .warmup_windows = 3, .cosine_windows = std::max<int64_t>(4, windows - 3)};
+    const int64_t warmup = std::max<int64_t>(1, windows / 6);
+    run.schedule = {.peak = eta > 0 ? eta : 8e-3, .floor_share = 0.2, .warmup_windows = warmup, .cosine_windows = std::max<int64_t>(1, windows - warmup)};
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
     run.keep_windows = 8;
