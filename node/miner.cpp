@@ -248,7 +248,7 @@ void Miner::reveal(const Work& work, int64_t window) {
 }
 
 void Miner::forget_old_payloads(int64_t window) {
-    const int64_t keep = follower_.description().keep_windows;
+    const int64_t keep = follower_.description().payload_windows;
     if (window >= keep) follower_.payload_bucket().remove(payload_key(window - keep, follower_.identity().hotkey()));
 }
 

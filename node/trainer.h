@@ -22,7 +22,7 @@ struct TrainOptions {
     int64_t checkpoint_steps = 100;
     int64_t eval_steps = 50;          // held-out loss every so many steps; 0: never
     int64_t eval_sequences = 64;
-    Schedule schedule{.peak = 1e-3, .floor_share = 0.1, .warmup_windows = 50, .cosine_windows = 1000};  // in steps
+    Schedule schedule{.peak = 1e-3, .floor_share = 0.1, .warmup_steps = 50, .cosine_steps = 1000};  // in steps
     AdamWOptions adamw;
     uint64_t seed = 42;
     int threads = 0;

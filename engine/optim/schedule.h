@@ -8,8 +8,8 @@ namespace templar {
 struct Schedule {
     double peak = 4e-4;
     double floor_share = 0.1;      // of the peak: where warm-up starts and where the cosine ends
-    int64_t warmup_windows = 250;  // linear
-    int64_t cosine_windows = 20000;
+    int64_t warmup_steps = 250;  // linear
+    int64_t cosine_steps = 20000;
     bool operator==(const Schedule&) const = default;
 };
 

@@ -82,8 +82,8 @@ void describe_optimiser(JsonFields& f, RunDescription& run) {
     f.object("schedule", [&](JsonFields& g) {
         g.number("peak", run.schedule.peak, 0, 1);
         g.number("floor_share", run.schedule.floor_share, 0, 1);
-        g.integer("warmup_windows", run.schedule.warmup_windows, 0, max_windows);
-        g.integer("cosine_windows", run.schedule.cosine_windows, 1, max_windows);
+        g.integer("warmup_steps", run.schedule.warmup_steps, 0, max_windows);
+        g.integer("cosine_steps", run.schedule.cosine_steps, 1, max_windows);
     });
 }
 
@@ -92,7 +92,7 @@ void describe_gather(JsonFields& f, RunDescription& run) {
     f.integer("refresh_windows", run.gather_refresh_windows, 1, max_windows);
     f.integer("reserve_peers", run.reserve_peers, 0, 256);
     f.integer("weights_every_windows", run.weights_every_windows, 1, max_windows);
-    f.integer("keep_windows", run.keep_windows, 1, max_windows);
+    f.integer("payload_windows", run.payload_windows, 1, max_windows);
     f.integer("eval_own_sequences", run.eval_own_sequences, 1, 1024);
     f.integer("eval_random_sequences", run.eval_random_sequences, 1, 1024);
 }
@@ -113,7 +113,7 @@ void describe(JsonFields& f, RunDescription& run) {
     f.object("registry", [&](JsonFields& g) { describe_registry(g, run); });
     f.object("codec", [&](JsonFields& g) {
         g.integer("k", run.codec.k, 1, 1 << 16);
-        g.integer("chunk_edge", run.codec.chunk_edge, 1, 256);
+        g.integer("chunk_edge", run.codec.chunk_edge, 1, 64);
         g.integer("code_bits", run.codec.code_bits, 1, 8);
         const int32_t bits = run.codec.code_bits;
         g.require("code_bits", bits == 8 || bits == 4 || bits == 2 || bits == 1, "8, 4, 2 or 1");

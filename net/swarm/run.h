@@ -51,7 +51,7 @@ struct RunDescription {
     int64_t gather_refresh_windows = 5;
     int64_t reserve_peers = 10;
     int64_t weights_every_windows = 50;
-    int64_t keep_windows = 20;  // payloads of older windows are deleted by their owner
+    int64_t payload_windows = 20;  // payloads of older windows are deleted by their owner
     int64_t eval_own_sequences = 8, eval_random_sequences = 8;
     GauntletParams gauntlet;
 };

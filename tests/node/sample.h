@@ -68,12 +68,12 @@ inline RunDescription run_description() {
     run.immunity_windows = 4;
     run.codec = {.k = 16, .chunk_edge = 32, .code_bits = 8};
     run.beta = 0.95f;
-    run.schedule = {.peak = 3e-3, .floor_share = 0.2, .warmup_windows = 2, .cosine_windows = 30};
+    run.schedule = {.peak = 3e-3, .floor_share = 0.2, .warmup_steps = 2, .cosine_steps = 30};
     run.page_sequences = 4;
     run.gather_peers = 8;
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
-    run.keep_windows = 50;
+    run.payload_windows = 50;
     run.eval_own_sequences = 8;
     run.eval_random_sequences = 8;
     return run;

@@ -34,7 +34,7 @@ TrainOptions small(const Data& data, const std::filesystem::path& folder, int64_
     options.checkpoint_steps = 7;
     options.eval_steps = 20;
     options.eval_sequences = 16;
-    options.schedule = {.peak = 3e-3, .floor_share = 0.1, .warmup_windows = 5, .cosine_windows = 60};
+    options.schedule = {.peak = 3e-3, .floor_share = 0.1, .warmup_steps = 5, .cosine_steps = 60};
     options.threads = 1;
     options.end_token = data.manifest.end_token;
     options.folder = folder;

@@ -27,8 +27,8 @@ struct SwarmFlags {
     bool virtual_clock = false;
     bool replace = false;
     bool create_only = false;
-    double eta = 0;
-    float beta = 0.7f;
+    double eta = 8e-3;
+    float beta = 0.8f;
     double start_seconds = 3.0;
 
     void add_to(CLI::App& app);
@@ -89,10 +89,10 @@ void SwarmFlags::prepare() {
     run.immunity_windows = 10;
     run.beta = beta;
     const int64_t warmup = std::max<int64_t>(1, windows / 6);
-    run.schedule = {.peak = eta > 0 ? eta : 8e-3, .floor_share = 0.2, .warmup_windows = warmup, .cosine_windows = std::max<int64_t>(1, windows - warmup)};
+    run.schedule = {.peak = eta, .floor_share = 0.2, .warmup_steps = warmup, .cosine_steps = std::max<int64_t>(1, windows - warmup)};
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
-    run.keep_windows = 8;
+    run.payload_windows = 8;
     // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees on all.
     run.gauntlet.overlap_flag = 0.95;
     run.gauntlet.overlap_ban = 0.99;

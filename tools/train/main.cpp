@@ -33,8 +33,8 @@ int TrainFlags::run() {
     options.model.vocab_size = manifest.vocab_size;
     if (options.seq == 0) options.seq = shape.seq;
     options.end_token = manifest.end_token;
-    options.schedule = {.peak = learning_rate, .floor_share = 0.1, .warmup_windows = std::max<int64_t>(1, options.steps / 20),
-                        .cosine_windows = std::max<int64_t>(1, options.steps - options.steps / 20)};
+    options.schedule = {.peak = learning_rate, .floor_share = 0.1, .warmup_steps = std::max<int64_t>(1, options.steps / 20),
+                        .cosine_steps = std::max<int64_t>(1, options.steps - options.steps / 20)};
     Trainer trainer(options, train_corpus, heldout_corpus);
     std::fputs(trainer.plan().table(options.micro_batch).c_str(), stderr);
     if (trainer.step() > 0) std::fprintf(stderr, "train: going on after step %ld\n", trainer.step());
