@@ -9,7 +9,7 @@
 namespace templar {
 
 // Appends lines to a file; each line is written with one call, so that a line is whole or absent after a crash of the process.
-// The log is an aid: when the disk is full events are dropped and counted, the run goes on.
+// The log is an aid: when the disk is full events are dropped, the run goes on.
 class EventLog {
   public:
     // An empty path: events go nowhere.
@@ -20,11 +20,9 @@ class EventLog {
 
     // Adds "t" (milliseconds, given by the caller's clock) and "event" to `fields` (an object) and appends the line.
     void write(int64_t time_ms, std::string_view event, nlohmann::json fields);
-    int64_t dropped() const { return dropped_; }
 
   private:
     int fd_ = -1;
-    int64_t dropped_ = 0;
 };
 
 }  // namespace templar

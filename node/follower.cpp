@@ -19,10 +19,12 @@ constexpr int64_t poll_ms = 50;
 constexpr size_t remembered_roots = 16;
 
 // Copies a bucket object of known hash into a file, piece by piece; a file that already has the hash is kept.
-void fetch_file(Bucket& bucket, const std::string& key, const std::filesystem::path& path, const Digest& hash) {
+void fetch_file(Bucket& bucket, const std::string& key, const std::filesystem::path& path, const Digest& hash, int64_t max_bytes) {
     if (std::filesystem::exists(path) && sha256(MappedFile(path).bytes()) == hash) return;
     const std::optional<ObjectInfo> info = bucket.head(key);
     if (!info) fail(ExitCode::input, "{}: the run's bucket has no object '{}'", bucket.url(), key);
+    if (info->size > max_bytes)
+        fail(ExitCode::input, "{}: object '{}' has {} bytes, expected at most {}", bucket.url(), key, info->size, max_bytes);
     Bytes whole;
     whole.reserve(static_cast<size_t>(info->size));
     for (int64_t offset = 0; offset < info->size; offset += fetch_piece_bytes) {
@@ -59,10 +61,16 @@ ChainParams chain_params(const RunDescription& run) {
 }  // namespace
 
 Follower::Follower(const NodeOptions& options, const std::string& role, Clock& clock, const std::atomic<bool>& stop)
-    : options_(options), clock_(clock), stop_(stop), events_(prepared(options.folder) / "events.jsonl"), ops_(cpu_ops()),
-      stream_{usable_threads(options.threads)}, identity_(Identity::load_or_create(options.folder / "key")),
-      bucket_(open_bucket(options.bucket_url, false, &clock)),
-      payload_bucket_(open_bucket(payload_url(options), true, &clock)), run_(open_run(*bucket_, options.expected_run)) {
+    : options_(options), clock_(clock), stop_(stop), ops_(cpu_ops()), stream_{usable_threads(options.threads)},
+      bucket_(open_bucket(options.bucket_url, false, &clock)), run_(open_run(*bucket_, options.expected_run)),
+      events_(prepared(options.folder) / "events.jsonl"), identity_(Identity::load_or_create(options.folder / "key")),
+      payload_bucket_(open_bucket(payload_url(options), true, &clock)) {
+    const auto& validators = run_.description.validators;
+    const bool may_validate = std::any_of(validators.begin(), validators.end(),
+                                          [&](const ValidatorEntry& entry) { return entry.hotkey == identity_.hotkey(); });
+    if (role == "validator" && !may_validate)
+        fail(ExitCode::identity, "{}: hotkey {} is not among the {} validators that this run was created with",
+             (options.folder / "key").string(), to_hex(identity_.hotkey()), validators.size());
     open_data();
     open_genesis();
     chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description));
@@ -70,6 +78,8 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
     events_.write(clock_.now_ms(), "start",
                   {{"role", role}, {"hotkey", to_hex(identity_.hotkey())}, {"uid", uid_}, {"threads", stream_.threads},
                    {"kernels", ops_.name}, {"run", to_hex(run_.id)}, {"window", window_}});
+    say(fmt::format("{} {} (uid {}) of run {}, {} with {} threads, at window {}", role, to_hex(identity_.hotkey()).substr(0, 8),
+                    uid_, to_hex(run_.id).substr(0, 16), ops_.name, stream_.threads, window_));
 }
 
 Follower::~Follower() {
@@ -78,7 +88,7 @@ Follower::~Follower() {
 
 void Follower::open_data() {
     const std::filesystem::path folder = prepared(options_.folder / "data");
-    fetch_file(*bucket_, manifest_key, folder / "manifest.json", run_.description.manifest);
+    fetch_file(*bucket_, manifest_key, folder / "manifest.json", run_.description.manifest, max_manifest_bytes);
     const Manifest manifest =
         manifest_from_json(read_text_file(folder / "manifest.json", max_manifest_bytes), manifest_key);
     if (manifest.vocab_size > run_.description.model.vocab_size)
@@ -86,7 +96,7 @@ void Follower::open_data() {
              manifest.vocab_size, run_.description.model.vocab_size);
     std::vector<std::filesystem::path> train, heldout;
     for (const ShardInfo& shard : manifest.shards) {
-        fetch_file(*bucket_, "data/" + shard.file, folder / shard.file, shard.hash);
+        fetch_file(*bucket_, "data/" + shard.file, folder / shard.file, shard.hash, 1024 + 4 * shard.tokens);
         (shard.split == "train" ? train : heldout).push_back(folder / shard.file);
     }
     corpus_ = std::make_unique<Corpus>(train);
@@ -102,7 +112,10 @@ void Follower::open_genesis() {
         step_ = saved->step;
         theta = std::move(saved->theta);
         saved_momentum_ = std::move(saved->momentum);
-        saved_extra_ = std::move(saved->extra);
+        const std::string run_line = to_hex(run_.id) + "\n";
+        if (!saved->extra.starts_with(run_line))
+            fail(ExitCode::diverged, "{}: the checkpoint is of another run; use another folder", options_.folder.string());
+        saved_extra_ = saved->extra.substr(run_line.size());
         replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
         if (replica_->root() != saved->root)
             fail(ExitCode::diverged, "{}: the checkpoint's weights do not have the root it names; remove the checkpoint to start "
@@ -150,13 +163,25 @@ std::optional<int64_t> Follower::windows_behind(const Digest& root) const {
 
 std::optional<Record> Follower::find_record() {
     const std::string key = record_key(window_);
-    const std::optional<Bytes> object = bucket_->get(key, max_record_bytes);
-    if (!object) return std::nullopt;
-    const Envelope envelope = unseal(*object, "record", key);
-    const auto& validators = run_.description.validators;
-    if (std::none_of(validators.begin(), validators.end(), [&](const auto& v) { return v.hotkey == envelope.author; }))
-        fail(ExitCode::input, "{}: signed by {}, who is no validator of this run", key, to_hex(envelope.author));
-    Record record = record_from_json(envelope.body, run_.id, window_);
+    Record record;
+    try {
+        const std::optional<Bytes> object = bucket_->get(key, max_record_bytes);
+        if (!object) return std::nullopt;
+        const Envelope envelope = unseal(*object, "record", key);
+        const auto& validators = run_.description.validators;
+        if (std::none_of(validators.begin(), validators.end(), [&](const auto& v) { return v.hotkey == envelope.author; }))
+            fail(ExitCode::input, "{}: signed by {}, who is no validator of this run", key, to_hex(envelope.author));
+        record = record_from_json(envelope.body, run_.id, window_);
+    } catch (const Error& error) {
+        if (error.code() != ExitCode::input) throw;
+        // A stranger's object in the record's place: a validator will replace it.
+        if (refused_record_ != window_) {
+            refused_record_ = window_;
+            events_.write(clock_.now_ms(), "refused", {{"object", key}, {"reason", error.what()}});
+            say(error.what());
+        }
+        return std::nullopt;
+    }
     if (record.root != replica_->root())
         fail(ExitCode::diverged, "{}: made from state {}, but this replica's state at window {} is {}; remove {} to start again "
              "from genesis", key, to_hex(record.root), window_, to_hex(replica_->root()), options_.folder.string());
@@ -164,8 +189,15 @@ std::optional<Record> Follower::find_record() {
 }
 
 std::optional<Record> Follower::wait_for_record() {
+    // The first validator writes two deadlines after the window's end; much later something is wrong with all of them.
+    const int64_t expected_ms = description().start_ms(window_ + 2);
+    bool told = false;
     for (;;) {
         if (std::optional<Record> record = find_record()) return record;
+        if (!told && clock_.now_ms() > expected_ms) {
+            told = true;
+            say(fmt::format("window {}: no '{}' yet; is a validator running?", window_, record_key(window_)));
+        }
         if (!sleep_until(clock_.now_ms() + poll_ms)) return std::nullopt;
     }
 }
@@ -178,28 +210,27 @@ Bucket& Follower::peer_bucket(const std::string& url) {
 
 int64_t Follower::object_bytes() const { return wire_object_bytes(replica_->layout().payload_bytes); }
 
-Follower::Fetched Follower::fetch_object(const Neuron& owner, int64_t window, int64_t bytes) {
+Follower::Fetched Follower::fetch_object(const std::string& url, const Hotkey& hotkey, int64_t window) {
     Fetched result;
-    const std::string key = payload_key(window, owner.hotkey);
+    const std::string key = payload_key(window, hotkey);
     auto fault = [&](Reason reason, std::string evidence) {
         result.fault = reason;
         result.evidence = std::move(evidence);
         return result;
     };
     try {
-        Bucket& bucket = peer_bucket(owner.bucket_url);
+        Bucket& bucket = peer_bucket(url);
         const std::optional<ObjectInfo> info = bucket.head(key);
         if (!info) return fault(Reason::not_retrievable, fmt::format("no object '{}'", key));
-        if (info->size != bytes)
-            return fault(Reason::malformed, fmt::format("'{}' has {} bytes, expected {}", key, info->size, bytes));
-        std::optional<Bytes> object = bucket.get(key, bytes);
+        if (info->size != object_bytes())
+            return fault(Reason::malformed, fmt::format("'{}' has {} bytes, expected {}", key, info->size, object_bytes()));
+        std::optional<Bytes> object = bucket.get(key, object_bytes());
         if (!object) return fault(Reason::not_retrievable, fmt::format("'{}' went away", key));
         bytes_down_ += static_cast<int64_t>(object->size());
         result.object = std::move(*object);
         result.modified_ms = info->modified_ms;
         return result;
     } catch (const Error& error) {
-        peer_buckets_.erase(owner.bucket_url);
         return fault(Reason::not_retrievable, error.what());
     }
 }
@@ -215,6 +246,23 @@ WirePayload Follower::check_object(const Bytes& object, int64_t window, const Ho
     return payload;
 }
 
+// From its owner, else from the archive that every validator keeps: an owner who removes its payload after it was accepted stops
+// nobody, and a newcomer finds the payloads of windows long gone. The recorded hash makes any source as good as another.
+std::optional<WirePayload> Follower::find_payload(const RecordEntry& entry, std::string& trouble) {
+    chain_->refresh();
+    std::vector<const Neuron*> sources = {chain_->find(entry.hotkey)};
+    for (const ValidatorEntry& validator : run_.description.validators) sources.push_back(chain_->find(validator.hotkey));
+    trouble = "its owner has not joined";
+    for (const Neuron* source : sources) {
+        if (!source) continue;
+        const Fetched fetched = fetch_object(source->bucket_url, entry.hotkey, window_);
+        if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
+            return check_object(fetched.object, window_, entry.hotkey);
+        trouble = fetched.fault == Reason::none ? "its bytes are not the recorded ones" : fetched.evidence;
+    }
+    return std::nullopt;
+}
+
 std::optional<Payloads> Follower::fetch_payloads(const Record& record, const Payloads& known) {
     Payloads payloads;
     for (const RecordEntry& entry : record.accepted) {
@@ -223,21 +271,17 @@ std::optional<Payloads> Follower::fetch_payloads(const Record& record, const Pay
             continue;
         }
         for (int64_t tries = 0;; ++tries) {
-            chain_->refresh();
-            const Neuron* owner = chain_->find(entry.hotkey);
-            std::string trouble = "its owner has not joined";
-            if (owner) {
-                const Fetched fetched = fetch_object(*owner, window_, object_bytes());
-                if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash) {
-                    payloads.emplace(entry.hotkey, check_object(fetched.object, window_, entry.hotkey));
-                    break;
-                }
-                trouble = fetched.fault == Reason::none ? "its bytes are not the recorded ones" : fetched.evidence;
+            std::string trouble;
+            if (std::optional<WirePayload> payload = find_payload(entry, trouble)) {
+                payloads.emplace(entry.hotkey, std::move(*payload));
+                break;
             }
-            if (tries == 20)
-                events_.write(clock_.now_ms(), "error",
-                              {{"message", fmt::format("window {}: still waiting for the payload of {}: {}", window_,
-                                                       to_hex(entry.hotkey).substr(0, 8), trouble)}});
+            if (tries == 20) {
+                const std::string message = fmt::format("window {}: still waiting for the payload of {}: {}", window_,
+                                                        to_hex(entry.hotkey).substr(0, 8), trouble);
+                events_.write(clock_.now_ms(), "error", {{"message", message}});
+                say(message);
+            }
             if (!sleep_until(clock_.now_ms() + std::min<int64_t>(poll_ms << std::min<int64_t>(tries, 6), 2000)))
                 return std::nullopt;
         }
@@ -252,6 +296,7 @@ void Follower::apply(const Record& record, const Payloads& payloads) {
     if (!views.empty()) step_ = record.step + 1;
     ++window_;
     remember_root();
+    peer_buckets_.clear();  // an owner may have moved or made its bucket anew
 }
 
 void Follower::catch_up() {
@@ -271,7 +316,7 @@ void Follower::save_state(std::span<const float> momentum, const std::string& ex
     checkpoint.root = replica_->root();
     checkpoint.theta.assign(replica_->theta().begin(), replica_->theta().end());
     checkpoint.momentum.assign(momentum.begin(), momentum.end());
-    checkpoint.extra = extra;
+    checkpoint.extra = to_hex(run_.id) + "\n" + extra;
     save_checkpoint(options_.folder, checkpoint);
 }
 

@@ -22,6 +22,7 @@ struct NodeOptions {
     Digest expected_run{};             // run_id the operator expects; zeros: take what is there
     int threads = 0;                   // 0: every processor
     int64_t last_window = -1;          // stop after applying this window's record; -1: never
+    std::function<void(const std::string&)> say;  // lines for the operator; empty: silent
 };
 
 // A window's accepted payloads, decoded and checked.
@@ -49,6 +50,9 @@ class Follower {
     Stream stream() const { return stream_; }
     int64_t uid() const { return uid_; }
     bool stopping() const { return stop_.load(); }
+    void say(const std::string& line) const {
+        if (options_.say) options_.say(line);
+    }
     const NodeOptions& options() const { return options_; }
 
     // The window whose state the replica holds (theta_w), and how many non-empty records led to it.
@@ -60,27 +64,28 @@ class Follower {
     // False when stopped before the deadline.
     bool sleep_until(int64_t deadline_ms) { return clock_.sleep_until(deadline_ms, stop_); }
 
-    // record/<window()>, verified against this replica; empty when it is not there yet. Throws Error(diverged) when the record was
-    // made from another state.
+    // record/<window()>, verified against this replica; empty when it is not there yet, or when what is there is no record by a
+    // validator of this run. Throws Error(diverged) when the record was made from another state.
     std::optional<Record> find_record();
     // Waits for it; empty when stopped.
     std::optional<Record> wait_for_record();
-    // The payloads a record lists: from `known`, else from their owners' buckets, retried until found. Empty when stopped.
+    // The payloads a record lists: from `known` (already compared with the record's hashes), else from their owners' buckets or a
+    // validator's archive, retried until found. Empty when stopped.
     std::optional<Payloads> fetch_payloads(const Record& record, const Payloads& known);
     // Applies the record of window() and moves on to the next window.
     void apply(const Record& record, const Payloads& payloads);
     // Applies every record that exists already.
     void catch_up();
 
-    // The wire object of a hotkey for a window as its owner's bucket holds it, or why not.
+    // The wire object of a hotkey for a window as the bucket at `url` holds it, or why not.
     struct Fetched {
         Bytes object;
         int64_t modified_ms = 0;
         Reason fault = Reason::none;
         std::string evidence;
     };
-    Fetched fetch_object(const Neuron& owner, int64_t window, int64_t bytes);
-    // Its length in this run.
+    Fetched fetch_object(const std::string& url, const Hotkey& hotkey, int64_t window);
+    // The length of every wire object of this run.
     int64_t object_bytes() const;
     // Throws Error(input) saying which check it fails: wire form, then payload_fault.
     WirePayload check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const;
@@ -97,18 +102,20 @@ class Follower {
     void open_data();
     void open_genesis();
     Bucket& peer_bucket(const std::string& url);
+    std::optional<WirePayload> find_payload(const RecordEntry& entry, std::string& trouble);
     void remember_root();
 
     NodeOptions options_;
     Clock& clock_;
     const std::atomic<bool>& stop_;
-    EventLog events_;
     const Ops& ops_;
     Stream stream_;
+    std::unique_ptr<Bucket> bucket_;
+    Run run_;  // opened before anything of this participant's own is made
+    EventLog events_;
     Identity identity_;
-    std::unique_ptr<Bucket> bucket_, payload_bucket_;
+    std::unique_ptr<Bucket> payload_bucket_;
     std::map<std::string, std::unique_ptr<Bucket>> peer_buckets_;
-    Run run_;
     std::unique_ptr<Chain> chain_;
     std::unique_ptr<Corpus> corpus_, heldout_;
     std::unique_ptr<Replica> replica_;
@@ -116,6 +123,7 @@ class Follower {
     std::vector<float> saved_momentum_;
     std::string saved_extra_;
     int64_t uid_ = -1, window_ = 0, step_ = 0, bytes_down_ = 0;
+    int64_t refused_record_ = -1;  // window whose record was reported as a stranger's
 };
 
 }  // namespace templar

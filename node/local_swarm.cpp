@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <chrono>
 #include <exception>
 #include <thread>
 
@@ -113,7 +114,16 @@ std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions
             }
             participants[i].reset();
         });
+    std::atomic<bool> finished{false};
+    std::thread watch([&] {
+        while (!finished) {
+            if (options.stop && *options.stop) stop = true;
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+    });
     for (std::thread& thread : threads) thread.join();
+    finished = true;
+    watch.join();
     for (const std::exception_ptr& error : errors)
         if (error) std::rethrow_exception(error);
     return roots;

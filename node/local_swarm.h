@@ -47,6 +47,7 @@ struct VirtualRunOptions {
     int64_t tokens_per_window = 2048;
     int64_t micro_batch = 4;
     std::vector<size_t> start_order;     // positions in LocalSwarm::peers; empty: as they are
+    const std::atomic<bool>* stop = nullptr;  // ends the run early when it becomes true
 };
 
 // Runs every participant in a thread of this process until the last window is applied. Returns the final state roots in the order of

@@ -70,6 +70,7 @@ void Miner::mine_window() {
         }
     }
     if (follower_.stopping()) return;
+    if (!work) forget_slowness();
     const bool committed = work && commit(*work);
     if (committed) {
         {
@@ -110,12 +111,22 @@ void Miner::mine_window() {
     forget_old_payloads(window);
     const int64_t tokens = work ? work->tokens : 0;
     const double seconds = phases_["train"];
+    follower_.say(fmt::format("window {}: {} tokens, loss {:.4f}, {}, state {}", window, tokens, work ? work->loss : 0.0,
+                              !committed ? "not committed" : accepted ? "accepted" : "not in the record: see scores/",
+                              to_hex(follower_.replica().root()).substr(0, 16)));
     follower_.events().write(
         follower_.clock().now_ms(), "window",
         {{"window", window}, {"root", to_hex(follower_.replica().root())}, {"tokens", tokens}, {"train_loss", work ? work->loss : 0.0},
          {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0},
          {"bytes_up", committed ? static_cast<int64_t>(work->object.size()) : 0},
          {"bytes_down", follower_.bytes_down() - bytes_before}, {"phases", phases_}, {"accepted", accepted}});
+}
+
+// The estimates of one slow moment must not keep the miner out of every later window.
+void Miner::forget_slowness() {
+    const auto window_ms = static_cast<double>(follower_.description().window_ms());
+    finish_ms_ = std::max(0.7 * finish_ms_, std::min(200.0, 0.1 * window_ms));
+    batch_ms_ *= 0.7;
 }
 
 // The object that was made for this window before a restart, if there is one: its momentum is already in the checkpoint.
@@ -149,7 +160,9 @@ std::optional<Miner::Work> Miner::train() {
     work.object = pack(work.tokens, payload_);
     write_file(outbox(), work.object);
     follower_.save_state(demo_.momentum(), saved_text(to_hex(sha256(work.object))));
-    finish_ms_ = std::max(2.0 * static_cast<double>(follower_.clock().now_ms() - started) + 100.0, 0.8 * finish_ms_);
+    const auto took = static_cast<double>(follower_.clock().now_ms() - started);
+    const auto most = 0.4 * static_cast<double>(follower_.description().window_ms());
+    finish_ms_ = std::min(most, std::max(2.0 * took + 100.0, 0.8 * finish_ms_));
     return work;
 }
 
@@ -182,7 +195,8 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
         for (float loss : losses) loss_sum += loss;
         counted_ += std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; });
         work.tokens += rows * seq;
-        batch_ms_ = std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started));
+        batch_ms_ = std::min(0.4 * static_cast<double>(run.window_ms()),
+                             std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started)));
     }
     work.loss = counted_ > 0 ? loss_sum / static_cast<double>(counted_) : 0.0;
 }
@@ -237,9 +251,23 @@ bool Miner::commit(const Work& work) {
     const std::string key = commit_key(window, follower_.identity().hotkey());
     const Bytes object = seal(follower_.identity(), "commit", body);
     const bool in_time = follower_.clock().now_ms() < follower_.description().start_ms(window + 1);
-    if (in_time && follower_.bucket().create(key, object)) return true;
-    // Ed25519 is deterministic: an own commit from before a restart has the same bytes.
-    return follower_.bucket().get(key, max_commit_bytes) == object;
+    try {
+        if (in_time && follower_.bucket().create(key, object)) return true;
+        // Ed25519 is deterministic: an own commit from before a restart has the same bytes.
+        std::optional<Bytes> there;
+        try {
+            there = follower_.bucket().get(key, max_commit_bytes);
+        } catch (const Error&) {
+            // Too long to be a commit: a stranger's, like any other bytes that are not ours.
+        }
+        if (there == object) return true;
+        if (in_time) follower_.bucket().put(key, object);
+        return in_time;
+    } catch (const Error& error) {
+        follower_.events().write(follower_.clock().now_ms(), "error", {{"message", error.what()}});
+        follower_.say(fmt::format("window {}: cannot commit: {}", window, error.what()));
+        return false;
+    }
 }
 
 void Miner::reveal(const Work& work, int64_t window) {

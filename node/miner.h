@@ -36,6 +36,7 @@ class Miner {
         double loss = 0;     // mean over counted tokens
     };
     bool in_time_to_train();
+    void forget_slowness();
     void mine_window();
     std::optional<Work> saved_work();
     std::optional<Work> train();

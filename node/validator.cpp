@@ -13,10 +13,6 @@ namespace templar {
 
 namespace {
 
-Hotkey hotkey_from_key(const std::string& object_key, const std::string& prefix) {
-    return digest_from_hex(std::string_view(object_key).substr(std::min(prefix.size(), object_key.size())), object_key);
-}
-
 // A loss that is not a number is the worst there is: it must lose every match and still fit into a score object.
 void make_finite(Evaluation& evaluation) {
     constexpr double worst = 1e6;
@@ -57,9 +53,6 @@ Validator::Validator(const ValidatorOptions& options, Clock& clock, const std::a
     const auto& validators = follower_.description().validators;
     for (size_t i = 0; i < validators.size(); ++i)
         if (validators[i].hotkey == follower_.identity().hotkey()) rank_ = static_cast<int64_t>(i);
-    if (rank_ < 0)
-        fail(ExitCode::identity, "{}: hotkey {} is not among the {} validators of this run", options.node.folder.string(),
-             to_hex(follower_.identity().hotkey()), validators.size());
     if (!follower_.saved_extra().empty()) {
         const auto saved = nlohmann::json::parse(follower_.saved_extra());
         gauntlet_.load(saved.at("gauntlet").get<std::string>());
@@ -86,8 +79,7 @@ Digest Validator::secret(int64_t window) const {
 // secret/<w> holds the hash of what the samples of window w are drawn with, before the window begins.
 void Validator::promise_secret(int64_t window) {
     const nlohmann::json body = {{"run", to_hex(follower_.run().id)}, {"window", window}, {"hash", to_hex(sha256(secret(window)))}};
-    follower_.bucket().create(secret_commit_key(window, follower_.identity().hotkey()),
-                              seal(follower_.identity(), "secret", body.dump()));
+    put_notice(secret_commit_key(window, follower_.identity().hotkey()), seal(follower_.identity(), "secret", body.dump()));
 }
 
 // One window: wait for its reveals, stage 1, record, stage 2, scores, apply. False when stopped.
@@ -95,17 +87,22 @@ bool Validator::validate_window() {
     const RunDescription& run = follower_.description();
     const int64_t window = follower_.window();
     phases_.clear();
+    if (previous_.empty() && window > 0) recall_previous();
     promise_secret(window);
     promise_secret(window + 1);
     const int64_t revealed_ms = run.start_ms(window + 1) + run.put_ms;
+    Window found;
+    found.window = window;
     {
+        // Commits are read as soon as their time is over: one that appears later, whatever time it claims, is none.
         const PhaseTimer timer(phases_, "wait");
+        if (!follower_.sleep_until(run.start_ms(window + 1) + run.put_ms / 10)) return false;
+        read_commits(found);
         if (!follower_.sleep_until(revealed_ms)) return false;
     }
-    Window found;
     {
         const PhaseTimer timer(phases_, "stage1");
-        found = collect();
+        collect(found);
     }
     {
         const PhaseTimer timer(phases_, "wait");
@@ -114,7 +111,9 @@ bool Validator::validate_window() {
     Record record;
     {
         const PhaseTimer timer(phases_, "record");
-        record = write_record(make_record(found));
+        record = make_record(found);
+        archive(record, found);
+        record = write_record(std::move(record));
         gather_now_ = record.gather;
         gather_now_.insert(gather_now_.end(), record.reserve.begin(), record.reserve.end());
         gather_[window + 2] = gather_now_;
@@ -131,8 +130,18 @@ bool Validator::validate_window() {
                                 spread_sequences(follower_.heldout(), run.seq, options_.heldout_sequences));
     }
     publish(scores, found);
-    const std::optional<Payloads> payloads = follower_.fetch_payloads(record, found.payloads);
+    // The record may be another validator's, or older than what a peer shows now.
+    Payloads known;
+    for (const RecordEntry& entry : record.accepted)
+        if (const auto commit = found.commits.find(entry.hotkey); commit != found.commits.end() &&
+            commit->second.object_hash == entry.object_hash && found.payloads.contains(entry.hotkey))
+            known.emplace(entry.hotkey, found.payloads.at(entry.hotkey));
+    const std::optional<Payloads> payloads = follower_.fetch_payloads(record, known);
     if (!payloads) return false;
+    // A copy must not speak against the one it was copied from.
+    std::erase_if(found.payloads, [&](const auto& entry) {
+        return found.verdicts.at(entry.first).penalty.reason == Reason::overlap;
+    });
     {
         const PhaseTimer timer(phases_, "apply");
         follower_.apply(record, *payloads);
@@ -146,47 +155,52 @@ bool Validator::validate_window() {
 
 // ---- stage 1 -------------------------------------------------------------------------------------------------------------
 
-Validator::Window Validator::collect() {
-    Window found;
-    found.window = follower_.window();
-    follower_.chain().refresh();
-    read_commits(found);
+void Validator::collect(Window& found) {
     for (const Neuron& peer : follower_.chain().neurons()) {
         if (peer.role != "miner") continue;
         if (found.commits.contains(peer.hotkey) || gauntlet_.active(peer.hotkey, found.window)) judge_submission(found, peer);
     }
     compare_indices(found);
 
-    // A validator that could not reach most of what was committed blames its own line, not the peers.
+    const bool own_fault = is_own_fault(found);
+    found.verdicts = gauntlet_.stage1(found.window, found.submissions, own_fault);
+    gauntlet_.age(found.window);
+}
+
+// Nobody is to blame when this validator could not reach most of those it gathers, or when the record before came too late
+// for anyone to work in this window.
+bool Validator::is_own_fault(const Window& found) {
+    const auto list = gather_.find(found.window);
+    const bool everyone = list == gather_.end() || list->second.empty();
     int64_t committed = 0, unreachable = 0;
     for (const auto& [hotkey, submission] : found.submissions) {
+        if (!everyone && std::find(list->second.begin(), list->second.end(), hotkey) == list->second.end()) continue;
         committed += submission.fault != Reason::no_commit;
         unreachable += submission.fault == Reason::not_retrievable;
     }
-    found.verdicts = gauntlet_.stage1(found.window, found.submissions, 2 * unreachable > committed);
-    gauntlet_.age(found.window);
-    return found;
+    if (2 * unreachable > committed) return true;
+    if (found.window == 0) return false;
+    const std::optional<ObjectInfo> before = follower_.bucket().head(record_key(found.window - 1));
+    return before && before->modified_ms >= follower_.description().start_ms(found.window + 1);
 }
 
+// Of registered miners only: what strangers put beside them costs nothing.
 void Validator::read_commits(Window& found) {
-    const std::string prefix = commit_key(found.window, Hotkey{}).substr(0, commit_key(found.window, Hotkey{}).rfind('/') + 1);
-    for (std::string after;;) {
-        const std::vector<ObjectInfo> page = follower_.bucket().list(prefix, after);
-        if (page.empty()) return;
-        after = page.back().key;
-        for (const ObjectInfo& info : page) {
-            try {
-                const Hotkey hotkey = hotkey_from_key(info.key, prefix);
-                const std::optional<Bytes> object = follower_.bucket().get(info.key, max_commit_bytes);
-                if (!object) continue;
-                const Envelope envelope = unseal(*object, "commit", info.key);
-                if (envelope.author != hotkey) fail(ExitCode::input, "{}: signed by another key", info.key);
-                found.commits[hotkey] = commit_from_json(envelope.body, follower_.run().id, found.window);
-                found.committed_ms[hotkey] = info.modified_ms;
-            } catch (const Error& error) {
-                // Not a commit: as if it were not there, and on the record of this validator.
-                follower_.events().write(follower_.clock().now_ms(), "refused", {{"object", info.key}, {"reason", error.what()}});
-            }
+    follower_.chain().refresh();
+    for (const Neuron& peer : follower_.chain().neurons()) {
+        if (peer.role != "miner") continue;
+        const std::string key = commit_key(found.window, peer.hotkey);
+        try {
+            const std::optional<ObjectInfo> info = follower_.bucket().head(key);
+            const std::optional<Bytes> object = info ? follower_.bucket().get(key, max_commit_bytes) : std::nullopt;
+            if (!object) continue;
+            const Envelope envelope = unseal(*object, "commit", key);
+            if (envelope.author != peer.hotkey) fail(ExitCode::input, "{}: signed by another key", key);
+            found.commits[peer.hotkey] = commit_from_json(envelope.body, follower_.run().id, found.window);
+            found.committed_ms[peer.hotkey] = info->modified_ms;
+        } catch (const Error& error) {
+            // Not a commit: as if it were not there, and on the record of this validator.
+            follower_.events().write(follower_.clock().now_ms(), "refused", {{"object", key}, {"reason", error.what()}});
         }
     }
 }
@@ -206,7 +220,7 @@ void Validator::judge_submission(Window& found, const Neuron& peer) {
     if (commit->second.object_bytes != follower_.object_bytes())
         return fault(Reason::malformed, fmt::format("commit promises {} bytes, this run's payloads have {}",
                                                     commit->second.object_bytes, follower_.object_bytes()));
-    const Follower::Fetched fetched = follower_.fetch_object(peer, window, follower_.object_bytes());
+    const Follower::Fetched fetched = follower_.fetch_object(peer.bucket_url, peer.hotkey, window);
     if (fetched.fault != Reason::none) return fault(fetched.fault, fetched.evidence);
     const int64_t reveal_late = fetched.modified_ms - run.start_ms(window + 1) - run.put_ms;
     if (reveal_late > 0) return fault(Reason::late, fmt::format("revealed {} ms after the deadline", reveal_late));
@@ -224,8 +238,25 @@ void Validator::judge_submission(Window& found, const Neuron& peer) {
                                                           payload.header.window))
             fail(ExitCode::input, "possession proof: not that of state {} and this hotkey", to_hex(replica.root()).substr(0, 16));
         found.payloads.emplace(peer.hotkey, std::move(payload));
+        found.objects.emplace(peer.hotkey, fetched.object);
     } catch (const Error& error) {
         fault(Reason::malformed, error.what());
+    }
+}
+
+// After a restart: the last window's accepted payloads, as far as their owners still have them.
+void Validator::recall_previous() {
+    const int64_t window = follower_.window() - 1;
+    const std::optional<Bytes> object = follower_.bucket().get(record_key(window), max_record_bytes);
+    if (!object) return;
+    follower_.chain().refresh();
+    const Record record = record_from_json(unseal(*object, "record", record_key(window)).body, follower_.run().id, window);
+    for (const RecordEntry& entry : record.accepted) {
+        const Neuron* owner = follower_.chain().find(entry.hotkey);
+        if (!owner) continue;
+        const Follower::Fetched fetched = follower_.fetch_object(owner->bucket_url, entry.hotkey, window);
+        if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
+            previous_.emplace(entry.hotkey, follower_.check_object(fetched.object, window, entry.hotkey));
     }
 }
 
@@ -241,7 +272,7 @@ void Validator::compare_indices(Window& found) {
             submission.overlap_with = fmt::format("{} of window {}", to_hex(other).substr(0, 8), earlier.header.window);
         };
         for (const auto& [other, earlier] : found.payloads)
-            if (other != hotkey && found.committed_ms[other] < found.committed_ms[hotkey]) compare(other, earlier);
+            if (std::pair(found.committed_ms[other], other) < std::pair(found.committed_ms[hotkey], hotkey)) compare(other, earlier);
         for (const auto& [other, earlier] : previous_)
             if (other != hotkey) compare(other, earlier);
     }
@@ -324,17 +355,25 @@ Record Validator::make_record(const Window& found) {
     return record;
 }
 
+// Before the record says that they count, the accepted objects are where everyone can read them.
+void Validator::archive(const Record& record, const Window& found) {
+    for (const RecordEntry& entry : record.accepted)
+        follower_.payload_bucket().create(payload_key(record.window, entry.hotkey), found.objects.at(entry.hotkey));
+}
+
 // Write-once: when another validator was first, its record counts, and a different root is disputed.
 Record Validator::write_record(Record record) {
     const std::string key = record_key(record.window);
     const Bytes object = seal(follower_.identity(), "record", record_to_json(record));
     if (follower_.bucket().create(key, object)) return record;
     try {
-        return *follower_.find_record();
+        if (std::optional<Record> found = follower_.find_record()) return *found;
     } catch (const Error& error) {
         follower_.chain().publish_dispute(follower_.identity(), record.window, follower_.replica().root(), error.what());
         throw;
     }
+    follower_.bucket().put(key, object);  // a stranger's bytes were in the record's place
+    return record;
 }
 
 // ---- stage 2 ---------------------------------------------------------------------------------------------------------------
@@ -428,14 +467,34 @@ void Validator::publish(Scores& scores, const Window& found) {
         score.final_score = state->second.final_score;
         score.weight = state->second.weight;
     }
-    follower_.bucket().create(scores_key(found.window, follower_.identity().hotkey()),
-                              seal(follower_.identity(), "scores", scores_to_json(scores)));
-    if ((found.window + 1) % run.weights_every_windows == 0) {
+    put_notice(scores_key(found.window, follower_.identity().hotkey()),
+               seal(follower_.identity(), "scores", scores_to_json(scores)));
+    weights_due_ |= (found.window + 1) % run.weights_every_windows == 0;
+    if (weights_due_) {
         PublishedWeights weights;
         weights.window = found.window;
         for (const auto& [hotkey, state] : gauntlet_.peers())
             if (state.weight > 0) weights.weights[hotkey] = state.weight;
-        follower_.chain().publish_weights(follower_.identity(), weights);
+        try {
+            follower_.chain().publish_weights(follower_.identity(), weights);
+            weights_due_ = false;
+        } catch (const Error& error) {
+            note_trouble(error);  // due again next window
+        }
+    }
+}
+
+void Validator::note_trouble(const Error& error) {
+    follower_.events().write(follower_.clock().now_ms(), "error", {{"message", error.what()}});
+    follower_.say(error.what());
+}
+
+// What the run can go on without: trouble is noted, not fatal.
+void Validator::put_notice(const std::string& key, const Bytes& object) {
+    try {
+        follower_.bucket().create(key, object);
+    } catch (const Error& error) {
+        note_trouble(error);
     }
 }
 
@@ -458,6 +517,9 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
                          {"overlap", score.overlap}, {"score", score.final_score}, {"weight", score.weight},
                          {"penalty", penalty}});
     }
+    follower_.say(fmt::format("window {}: loss {:.4f}{}, {} of {} payloads accepted, {} tokens, state {}", found.window,
+                              scores.train_loss, heldout ? fmt::format(", held-out {:.4f}", *heldout) : "", record.accepted.size(),
+                              found.commits.size(), tokens, to_hex(follower_.replica().root()).substr(0, 16)));
     follower_.events().write(
         follower_.clock().now_ms(), "window",
         {{"window", found.window}, {"root", to_hex(follower_.replica().root())},

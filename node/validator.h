@@ -1,6 +1,7 @@
 // A validator: collects what miners committed, writes the record, measures losses, rates peers (docs/protocol.md §6, §8).
 #pragma once
 
+#include "base/error.h"
 #include "engine/gauntlet/stage2.h"
 #include "node/follower.h"
 
@@ -26,27 +27,28 @@ class Validator {
         std::map<Hotkey, Commit> commits;
         std::map<Hotkey, int64_t> committed_ms;
         std::map<Hotkey, Submission> submissions;
-        Payloads payloads;  // arrived and well-formed
+        Payloads payloads;                // arrived and well-formed
+        std::map<Hotkey, Bytes> objects;  // their wire objects, for the archive
         std::map<Hotkey, Stage1Verdict> verdicts;
     };
-    struct Sampled {
-        std::vector<SequenceId> random;
-        std::map<Hotkey, std::vector<SequenceId>> own;
-    };
-
     bool validate_window();
     void promise_secret(int64_t window);
     Digest secret(int64_t window) const;
-    Window collect();
     void read_commits(Window& found);
+    void collect(Window& found);
+    bool is_own_fault(const Window& found);
     void judge_submission(Window& found, const Neuron& peer);
+    void recall_previous();
     void compare_indices(Window& found);
     Record make_record(const Window& found);
     std::vector<Hotkey> choose_gather(int64_t window);
+    void archive(const Record& record, const Window& found);
     Record write_record(Record record);
     Scores measure(const Window& found);
     std::vector<SequenceId> sample_own(const Hotkey& peer, const WirePayload& payload, int64_t window);
     void publish(Scores& scores, const Window& found);
+    void put_notice(const std::string& key, const Bytes& object);
+    void note_trouble(const Error& error);
     void log_window(const Scores& scores, const Window& found, const Record& record, std::optional<double> heldout);
 
     ValidatorOptions options_;
@@ -60,6 +62,7 @@ class Validator {
     Payloads previous_;                                // last window's payloads, for the copy test
     std::map<int64_t, std::vector<Hotkey>> gather_;    // by window
     std::vector<Hotkey> gather_now_;
+    bool weights_due_ = false;
     std::map<std::string, double> phases_;
 };
 

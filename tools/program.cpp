@@ -76,7 +76,8 @@ const std::atomic<bool>& stop_requested() { return stop_flag; }
 
 std::string preset_names() {
     std::string names;
-    for (const Preset& preset : presets()) names += (names.empty() ? "" : ", ") + std::string(preset.name);
+    for (const Preset& preset : presets())
+        names += fmt::format("{}{} ({})", names.empty() ? "" : "; ", preset.name, preset.purpose);
     return names;
 }
 

@@ -28,7 +28,7 @@ const std::vector<Preset>& presets() {
           .tie_word_embeddings = true},
          128},
         {"llama-110m",
-         "110 M parameters, of the size of GPT-2 small: experiments on one GPU",
+         "110 M parameters, of the size of GPT-2 small",
          {.vocab_size = 32000,
           .hidden_size = 768,
           .intermediate_size = 2048,

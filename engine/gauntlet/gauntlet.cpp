@@ -213,6 +213,8 @@ void Gauntlet::age(int64_t window) {
     for (auto entry = peers_.begin(); entry != peers_.end();) {
         PeerState& state = entry->second;
         const bool banned = window < state.banned_until;
+        // Nobody is absent from a window in which nobody could be present.
+        if (own_fault && state.last_commit >= 0 && state.last_commit < window) ++state.last_commit;
         if (state.last_commit < 0 || window - state.last_commit > params_.reset_windows) {
             // A ban outlives everything else that is remembered.
             if (!banned) {

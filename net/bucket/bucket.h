@@ -1,4 +1,4 @@
-// An object store: the only thing participants share. One interface for file:// (here) and s3://.
+// An object store: the only thing participants share. One interface; file:// is the first implementation.
 #pragma once
 
 #include "base/bytes.h"

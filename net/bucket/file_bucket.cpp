@@ -68,7 +68,7 @@ std::optional<Descriptor> FileBucket::open_folder(std::string_view folder, bool 
         rest.remove_prefix(std::min(rest.size(), name.size() + 1));
         Descriptor next(::openat(current.get(), name.c_str(), folder_flags));
         if (!next && errno == ENOENT && create) {
-            if (::mkdirat(current.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
+            if (::mkdirat(current.get(), name.c_str(), 0777) != 0 && errno != EEXIST)
                 fail(ExitCode::storage, "cannot create folder {} of {}/{}: {}", name, url(), folder,
                      std::strerror(errno));
             next = Descriptor(::openat(current.get(), name.c_str(), folder_flags));

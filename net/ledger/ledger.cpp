@@ -27,6 +27,8 @@ void describe(JsonFields& f, LedgerEntry& entry) {
 
 // How long to wait after a lost race: longer after every loss, another time for every author, and with a
 // virtual clock the same in every run.
+constexpr size_t max_skipped = 64;
+
 int64_t jitter_ms(const Hotkey& author, uint64_t sequence, int tries) {
     Sha256 key;
     key.update("ledger jitter").update(author).update_le(sequence).update_le(int32_t{tries});
@@ -58,13 +60,25 @@ LedgerEntry Ledger::read(ByteSpan object) const {
 void Ledger::follow(const std::function<void(const LedgerEntry&)>& apply) {
     for (;;) {
         const std::string key = ledger_key(next_);
-        const std::optional<Bytes> object = bucket_.get(key, max_ledger_entry_bytes);
-        if (!object) return;
-        LedgerEntry entry = read(*object);
-        if (const std::optional<ObjectInfo> info = bucket_.head(key)) entry.stored_ms = info->modified_ms;
-        apply(entry);
+        std::optional<LedgerEntry> entry;
+        // An object whose bytes cannot be read by anyone has this in place of their hash.
+        Digest link = Sha256().update("skipped").update(head_).update_le(next_).finish();
+        try {
+            const std::optional<Bytes> object = bucket_.get(key, max_ledger_entry_bytes);
+            if (!object) return;
+            link = sha256(*object);
+            entry = read(*object);
+        } catch (const Error& error) {
+            if (error.code() != ExitCode::input) throw;
+            skipped_.push_back({next_, error.what()});
+            if (skipped_.size() > max_skipped) skipped_.erase(skipped_.begin());
+        }
+        if (entry) {
+            if (const std::optional<ObjectInfo> info = bucket_.head(key)) entry->stored_ms = info->modified_ms;
+            apply(*entry);
+        }
         ++next_;
-        head_ = entry.hash;
+        head_ = link;
     }
 }
 

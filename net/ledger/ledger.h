@@ -27,9 +27,9 @@ class Ledger {
   public:
     Ledger(Bucket& bucket, Clock& clock) : bucket_(bucket), clock_(clock) {}
 
-    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An entry that does
-    // not verify throws Error(input) naming it and saying why, every time it is met. At most 64 KiB per
-    // entry. What `apply` throws ends the reading before the entry it was given.
+    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An object that is no entry (not signed as
+    // one, another sequence or previous hash, too long) has no effect but stays a link of the chain, for every reader alike: anyone who
+    // may write to the bucket can put one there, and must not stop the run with it. At most 64 KiB per entry.
     void follow(const std::function<void(const LedgerEntry&)>& apply);
 
     // Appends; on losing the race for a sequence number re-reads (calling `apply` for what it finds) and
@@ -39,6 +39,13 @@ class Ledger {
     std::optional<LedgerEntry> append(const Identity& author, std::string_view kind, std::string_view payload,
                                       const std::function<void(const LedgerEntry&)>& apply,
                                       const std::function<bool()>& still_wanted = nullptr);
+
+    // The newest objects that were no entries, and why.
+    struct Skipped {
+        uint64_t sequence;
+        std::string reason;
+    };
+    const std::vector<Skipped>& skipped() const { return skipped_; }
 
     uint64_t next_sequence() const { return next_; }
     const Digest& head() const { return head_; }
@@ -50,6 +57,7 @@ class Ledger {
     Clock& clock_;
     uint64_t next_ = 0;
     Digest head_{};
+    std::vector<Skipped> skipped_;
 };
 
 }  // namespace templar

@@ -87,6 +87,7 @@ TEST_CASE("run.json: every value is read into its own field") {
         if (path.to_string() == "/model/kv_heads") changed["/model/heads"_json_pointer] = 8;
         if (path.to_string() == "/model/heads") changed["/model/kv_heads"_json_pointer] = 4;
         if (path.to_string() == "/model/head_dim") value = 128;
+        if (path.to_string() == "/codec/chunk_edge") value = 32;
         if (path.to_string() == "/model/rope_theta") value = 500000.0;
         CHECK(json::parse(run_to_json(run_from_json(changed.dump()))) == changed);
         CHECK(changed != run);

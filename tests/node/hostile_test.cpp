@@ -184,3 +184,53 @@ TEST_CASE("every malformed payload is refused with its reason while the honest m
         CHECK(reason == attack.expected_reason);
     }
 }
+
+TEST_CASE("what a stranger writes into the bucket stops nobody") {
+    const sample::TemporaryFolder folder;
+    VirtualClock clock(sample::clock_start_ms);
+    const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2);
+    const auto bucket = open_bucket(swarm.bucket_url, false);
+    const Hotkey victim = swarm.peers[1].hotkey;
+    const Identity stranger = Identity::from_seed(sha256(as_bytes("stranger")));
+    bucket->put(record_key(1), as_bytes("junk"));
+    bucket->put(record_key(2), Bytes(max_record_bytes + 1));
+    bucket->put(record_key(3), seal(stranger, "record", "{}"));
+    bucket->put(commit_key(1, victim), as_bytes("junk"));
+    bucket->put(commit_key(2, victim), Bytes(max_commit_bytes + 1));
+    bucket->put(ledger_key(0), as_bytes("junk"));
+    bucket->put("secret/00000002", as_bytes("a file where a folder should be"));
+    bucket->put("scores/00000002", as_bytes("a file where a folder should be"));
+    for (int i = 0; i < 50; ++i) bucket->put(fmt::format("commit/00000001/noise-{}", i), as_bytes("junk"));
+
+    const std::vector<Digest> roots =
+        run_virtual(swarm, {.windows = 5, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}}, clock);
+    for (const Digest& root : roots) CHECK(root == roots.front());
+    for (int64_t window = 0; window < 5; ++window) {
+        CAPTURE(window);
+        const Record record = record_from_json(unseal(*bucket->get(record_key(window), max_record_bytes), "record", "record").body,
+                                               swarm.created.run.id, window);
+        CHECK(record.accepted.size() >= 1);  // who has no weight yet need not be on the gather list
+        CHECK(record.rejected.empty());
+    }
+}
+
+TEST_CASE("a payload that its owner removes after it was accepted is read from the validator's archive") {
+    const sample::TemporaryFolder folder;
+    VirtualClock clock(sample::clock_start_ms);
+    const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2);
+    const VirtualRunOptions options{.windows = 3, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
+    const std::vector<Digest> roots = run_virtual(swarm, options, clock);
+    for (size_t miner : {1, 2}) std::filesystem::remove_all(swarm.peers[miner].folder / "bucket" / "payload");
+
+    // A newcomer replays the run although nobody but the validator has its payloads any more.
+    std::atomic<bool> stop{false};
+    NodeOptions node;
+    node.bucket_url = swarm.bucket_url;
+    node.folder = folder.path() / "newcomer";
+    node.threads = 1;
+    SystemClock system;
+    Follower newcomer(node, "miner", system, stop);
+    newcomer.catch_up();
+    CHECK(newcomer.window() == 3);
+    CHECK(newcomer.replica().root() == roots.front());
+}

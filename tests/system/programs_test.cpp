@@ -126,9 +126,9 @@ TEST_CASE("bad texts end in one clear line and exit code 3") {
 TEST_CASE("a key file readable by others is refused with the chmod to type") {
     const sample::TemporaryFolder folder;
     REQUIRE(run(small_swarm(folder.path(), {"--create-only"}), folder.path()).code == 0);
-    const std::filesystem::path peer = folder.path() / "swarm" / "peers" / "miner-1";
+    const std::filesystem::path peer = folder.path() / "swarm" / "peers" / "validator-1";
     ::chmod((peer / "key").c_str(), 0644);
-    const Result result = run({program("miner"), "--bucket", "file://" + (folder.path() / "swarm" / "bucket").string(), "--folder",
+    const Result result = run({program("validator"), "--bucket", "file://" + (folder.path() / "swarm" / "bucket").string(), "--folder",
                                peer.string()}, folder.path());
     CHECK(result.code == 6);
     CHECK(contains(result.output, "chmod"));
@@ -174,6 +174,7 @@ TEST_CASE("miners killed with -9 again and again come back to the run's state") 
     const std::filesystem::path peers = folder.path() / "swarm" / "peers";
     const std::string bucket = "file://" + (folder.path() / "swarm" / "bucket").string();
     auto start = [&](const std::string& name) {
+        std::filesystem::create_directories(peers / name);
         std::vector<std::string> argv = {program(name == "validator-1" ? "validator" : "miner"), "--bucket", bucket, "--folder",
                                          (peers / name).string(), "--threads", "1", "--last-window", "14"};
         return spawn(argv, peers / name / "log.txt");

@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
         argc, argv, "miner",
         "Trains one model together with others: each window it trains on its assigned pages, compresses its momentum,\n"
         "commits to the result, uploads it, and applies what the validators' record accepts.\n\n"
-        "  miner --bucket file:///mnt/shared/run --folder ~/my-miner\n\n"
+        "  miner --bucket file:///mnt/shared/my-run/bucket --folder /mnt/shared/my-run/peers/me\n\n"
         "Stop it with Ctrl-C and start it again with the same folder: it goes on where it was, to the bit.",
         [](CLI::App& app) {
             auto flags = std::make_shared<NodeFlags>();
@@ -23,11 +23,13 @@ int main(int argc, char** argv) {
             flags->add_to(app);
             app.add_option("--micro-batch", options->micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 4096));
             app.add_option("--tokens-per-window", options->tokens_per_window,
-                           "fixed work per window; 0: as much as its time allows");
+                           "fixed work per window; 0: as much as its time allows")
+                ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
             app.add_option("--behaviour", *behaviour,
-                           "honest, or an attacker to try the validator with: copycat, noise");
+                           "honest, or an attacker to try the validator with: copycat, noise")
+                ->check(CLI::IsMember({"honest", "copycat", "noise"}));
             return [flags, options, behaviour] {
-                options->node = flags->parsed();
+                options->node = flags->parsed("miner");
                 options->behaviour = behaviour_from_name(*behaviour);
                 SystemClock clock;
                 Miner miner(*options, clock, stop_requested());

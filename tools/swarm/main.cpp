@@ -55,7 +55,7 @@ void SwarmFlags::add_to(CLI::App& app) {
     app.add_option("--tokens-per-window", tokens_per_window, "fixed work per miner and window; 0: what its time allows")
         ->check(CLI::Range(0, 1 << 30));
     app.add_option("--micro-batch", micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 1024));
-    app.add_option("--learning-rate", eta, "peak of the schedule; 0: the preset's");
+    app.add_option("--learning-rate", eta, "peak of the schedule")->check(CLI::Range(0.0, 1.0));
     app.add_option("--momentum", beta, "decay of the momentum per window")->check(CLI::Range(0.0f, 0.9999f));
     app.add_option("--threads", threads, "processors of each participant; 0: all")->check(CLI::Range(0, 256));
     app.add_option("--seed", local.seed, "of the genesis weights");
@@ -63,7 +63,7 @@ void SwarmFlags::add_to(CLI::App& app) {
                  "all participants in this process on a clock that jumps: as fast as it computes, the same result every time "
                  "(needs --tokens-per-window)");
     app.add_flag("--replace", replace, "remove an earlier run made by swarm in this folder");
-    app.add_flag("--create-only", create_only, "make the run and its first validator's key, start nothing (for several machines)");
+    app.add_flag("--create-only", create_only, "make the run and its validators' keys, start nothing (for several machines)");
 }
 
 void SwarmFlags::prepare() {
@@ -92,13 +92,14 @@ void SwarmFlags::prepare() {
     run.schedule = {.peak = eta, .floor_share = 0.2, .warmup_steps = warmup, .cosine_steps = std::max<int64_t>(1, windows - warmup)};
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
-    run.payload_windows = 8;
+    run.payload_windows = 2000;  // who comes later than that cannot replay the run
     // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees on all.
     run.gauntlet.overlap_flag = 0.95;
     run.gauntlet.overlap_ban = 0.99;
     run.gauntlet.openskill.beta = 7.0;
     run.eval_own_sequences = 24;
     run.eval_random_sequences = 24;
+    if (create_only) local.miners = local.copycats = local.noise = 0;
     local.seeded_keys = virtual_clock;
     local.start_delay_ms = static_cast<int64_t>(start_seconds * 1000.0);
     local.say = [](const std::string& line) { std::fprintf(stderr, "swarm: %s\n", line.c_str()); };
@@ -114,9 +115,9 @@ int SwarmFlags::run() {
     SystemClock clock;
     const LocalSwarm swarm = create_local_swarm(local, clock);
     if (create_only) {
-        std::fprintf(stderr, "swarm: the run %s is at %s\nswarm: next: validator --bucket %s --folder %s\n",
-                     to_hex(swarm.created.run.id).c_str(), swarm.bucket_url.c_str(), swarm.bucket_url.c_str(),
-                     swarm.peers.front().folder.c_str());
+        std::fprintf(stderr, "swarm: made run %s; next:\n  validator --bucket %s --folder %s\n  miner --bucket %s --folder %s\n",
+                     to_hex(swarm.created.run.id).c_str(), swarm.bucket_url.c_str(), swarm.peers.front().folder.c_str(),
+                     swarm.bucket_url.c_str(), (swarm.folder / "peers" / "my-name").c_str());
         return 0;
     }
     return run_processes(swarm);
@@ -137,13 +138,14 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
         processes.start(peer.name, argv, peer.folder / "log.txt");
     }
     WindowTable table(swarm, windows);
-    bool lost_validator = false;
+    bool lost_validator = false, lost_any = false;
     while (processes.running() > 0 && !stop_requested() && !lost_validator) {
         table.follow();
         for (const Processes::Ended& ended : processes.collect()) {
             if (ended.exit_code == 0) continue;
             std::fprintf(stderr, "swarm: %s ended with code %d: %s (all of it: %s)\n", ended.name.c_str(), ended.exit_code,
                          last_line(ended.log).c_str(), ended.log.c_str());
+            lost_any = true;
             lost_validator |= ended.name == swarm.peers.front().name;
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -152,12 +154,13 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
     table.follow();
     const int code = finish(swarm);
     if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
-    return lost_validator ? static_cast<int>(ExitCode::internal) : code;
+    return code == 0 && lost_any ? static_cast<int>(ExitCode::internal) : code;
 }
 
 int SwarmFlags::run_in_this_process(const LocalSwarm& swarm, VirtualClock& clock) {
     run_virtual(swarm, {.windows = windows, .threads = threads, .tokens_per_window = tokens_per_window,
-                        .micro_batch = micro_batch, .start_order = {}}, clock);
+                        .micro_batch = micro_batch, .start_order = {}, .stop = &stop_requested()}, clock);
+    if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
     WindowTable table(swarm, windows);
     table.follow();
     return finish(swarm);
@@ -170,7 +173,7 @@ int SwarmFlags::finish(const LocalSwarm& swarm) {
     write_file(swarm.folder / "summary.json", as_bytes(summary));
     write_file(swarm.folder / "report.html", as_bytes(render_report(log)));
     std::fputs(summary_text(summary, swarm.folder).c_str(), stdout);
-    return 0;
+    return root_agreement(log).equal ? 0 : static_cast<int>(ExitCode::diverged);
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ struct TrainFlags {
 };
 
 int TrainFlags::run() {
+    if (!std::filesystem::exists(data / "manifest.json"))
+        fail(ExitCode::input, "{} has no manifest.json; make token shards with: tokenize encode --out {} …", data.string(), data.string());
     const Manifest manifest = manifest_from_json(read_text_file(data / "manifest.json", 16 << 20), (data / "manifest.json").string());
     check_shards(manifest, data);
     std::vector<std::filesystem::path> train, heldout;
@@ -73,10 +75,10 @@ int main(int argc, char** argv) {
                            app.add_option("--batch", options.micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 4096));
                            app.add_option("--micro-batches", options.micro_batches, "of them per step")->check(CLI::Range(1, 4096));
                            app.add_option("--steps", options.steps, "length of the run")->check(CLI::Range(1, 100000000));
-                           app.add_option("--learning-rate", flags->learning_rate, "peak; 5 % warm-up, cosine to a tenth");
-                           app.add_option("--weight-decay", options.adamw.weight_decay, "on matrices");
-                           app.add_option("--clip", options.adamw.clip, "of the gradient's norm; 0: none");
-                           app.add_option("--eval-steps", options.eval_steps, "held-out loss every so many steps; 0: never");
+                           app.add_option("--learning-rate", flags->learning_rate, "peak; 5 % warm-up, cosine to a tenth")->check(CLI::Range(0.0, 10.0));
+                           app.add_option("--weight-decay", options.adamw.weight_decay, "on matrices")->check(CLI::Range(0.0f, 10.0f));
+                           app.add_option("--clip", options.adamw.clip, "of the gradient's norm; 0: none")->check(CLI::Range(0.0f, 1e6f));
+                           app.add_option("--eval-steps", options.eval_steps, "held-out loss every so many steps; 0: never")->check(CLI::Range(0, 1000000));
                            app.add_option("--checkpoint-steps", options.checkpoint_steps, "save every so many steps")->check(CLI::Range(1, 1000000));
                            app.add_option("--seed", options.seed, "of the weights and the order of the data");
                            app.add_option("--threads", options.threads, "processors to use; 0: all")->check(CLI::Range(0, 1024));

@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
         argc, argv, "validator",
         "Judges a run: each window it checks what miners committed and revealed, writes the record that every replica applies,\n"
         "measures the loss before and after each peer's update, rates the peers and publishes weights and its reasons.\n\n"
-        "  validator --bucket file:///mnt/shared/run --folder ~/my-validator\n\n"
+        "  validator --bucket file:///mnt/shared/my-run/bucket --folder /mnt/shared/my-run/peers/validator-1\n\n"
         "Its key (FOLDER/key) must be one of the validators that the run was created with.",
         [](CLI::App& app) {
             auto flags = std::make_shared<NodeFlags>();
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
             app.add_option("--heldout-sequences", options->heldout_sequences, "held-out loss each window over this many; 0: none")
                 ->check(CLI::Range(0, 1 << 20));
             return [flags, options] {
-                options->node = flags->parsed();
+                options->node = flags->parsed("validator");
                 SystemClock clock;
                 Validator validator(*options, clock, stop_requested());
                 validator.run();
