@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/file.h"
+#include "base/temporary_folder.h"
 #include "tests/tokenizer/text.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/byte_level.h"
@@ -64,7 +65,8 @@ TEST_CASE("tokenizer.json: written, read, the same") {
     CHECK(again.end_token() == trained().end_token());
     CHECK(again.encode(sample_text(3000, 9)) == trained().encode(sample_text(3000, 9)));
 
-    const auto path = std::filesystem::temp_directory_path() / "templar_tokenizer_test.json";
+    const TemporaryFolder folder;
+    const auto path = folder.path() / "tokenizer.json";
     trained().save(path);
     CHECK(Tokenizer::load(path).to_json() == text);
     std::filesystem::remove(path);
