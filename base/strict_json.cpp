@@ -150,6 +150,17 @@ class Writer final : public Checks {
             each(writer, i);
         }
     }
+    void object_map(const char* key, const std::vector<Digest>& names, size_t max_count,
+                    const std::function<void()>&,
+                    const std::function<void(JsonFields&, const Digest&)>& each) override {
+        check_count(key, names.size(), max_count);
+        out_[key] = json::object();
+        for (const Digest& digest : names) {
+            const std::string hex = to_hex(digest);
+            Writer writer(out_[key][hex], what_, below(fmt::format("{}.{}", key, hex)));
+            each(writer, digest);
+        }
+    }
 
     json& out_;
 };
@@ -226,9 +237,7 @@ class Reader final : public Checks {
     }
     void shares(const char* key, std::map<Digest, double>& values, size_t max_count, double low,
                 double high) override {
-        const json& found = take(key);
-        if (!found.is_object()) wrong(key, "an object", found);
-        check_count(key, found.size(), max_count);
+        const json& found = as_object(key, take(key), max_count);
         values.clear();
         for (const auto& [hex, share] : found.items())
             values[as_digest(key, json(hex))] = as_number(key, share, low, high);
@@ -257,6 +266,17 @@ class Reader final : public Checks {
         for (size_t i = 0; i < list.size(); ++i) {
             Reader reader(list[i], what_, below(fmt::format("{}[{}]", key, i)));
             each(reader, i);
+            reader.finish();
+        }
+    }
+    void object_map(const char* key, const std::vector<Digest>&, size_t max_count,
+                    const std::function<void()>& clear,
+                    const std::function<void(JsonFields&, const Digest&)>& each) override {
+        const json& found = as_object(key, take(key), max_count);
+        clear();
+        for (const auto& [hex, value] : found.items()) {
+            Reader reader(value, what_, below(fmt::format("{}.{}", key, hex)));
+            each(reader, as_digest(key, json(hex)));
             reader.finish();
         }
     }
@@ -298,14 +318,21 @@ class Reader final : public Checks {
         check_count(key, found.size(), max_count);
         return found;
     }
+    const json& as_object(const char* key, const json& found, size_t max_count) const {
+        if (!found.is_object()) wrong(key, "an object", found);
+        check_count(key, found.size(), max_count);
+        return found;
+    }
 
     const json& in_;
     std::set<std::string, std::less<>> used_;
 };
 
+}  // namespace
+
 // nlohmann::json keeps the last of repeated keys; two readers of one signed text must not see different
 // values.
-json parse(std::string_view text, std::string_view what) {
+json parse_json(std::string_view text, std::string_view what) {
     std::vector<std::set<std::string>> keys;
     const json::parser_callback_t watch = [&](int depth, json::parse_event_t event, json& value) {
         if (depth > max_depth) fail(ExitCode::input, "{}: nested deeper than {} levels", what, max_depth);
@@ -321,8 +348,6 @@ json parse(std::string_view text, std::string_view what) {
         fail(ExitCode::input, "{}: not JSON: {}", what, error.what());
     }
 }
-
-}  // namespace
 
 void JsonFields::integer(const char* key, int32_t& value, int64_t low, int64_t high) {
     int64_t wide = value;
@@ -342,7 +367,7 @@ std::string write_json(std::string_view what, const JsonFields::Fields& fields, 
 }
 
 void read_json(std::string_view text, std::string_view what, const JsonFields::Fields& fields) {
-    const json in = parse(text, what);
+    const json in = parse_json(text, what);
     Reader reader(in, std::string(what));
     fields(reader);
     reader.finish();

@@ -11,6 +11,8 @@
 
 #include "base/sha256.h"
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <functional>
 #include <limits>
 #include <map>
@@ -61,6 +63,15 @@ class JsonFields {
             key, values.size(), max_count, [&](size_t count) { values.resize(count); },
             [&](JsonFields& fields, size_t i) { each(fields, values[i]); });
     }
+    // An object of such objects, by digest.
+    template <class Element, class Describe>
+    void objects(const char* key, std::map<Digest, Element>& values, size_t max_count, Describe&& each) {
+        std::vector<Digest> names;
+        for (const auto& [name, value] : values) names.push_back(name);
+        object_map(
+            key, names, max_count, [&] { values.clear(); },
+            [&](JsonFields& fields, const Digest& name) { each(fields, values[name]); });
+    }
     // Throws Error(input) unless `good`: for what ranges cannot say.
     void require(const char* key, bool good, std::string_view expected) const;
 
@@ -69,6 +80,9 @@ class JsonFields {
     virtual void object_list(const char* key, size_t count, size_t max_count,
                              const std::function<void(size_t)>& resize,
                              const std::function<void(JsonFields&, size_t)>& each) = 0;
+    virtual void object_map(const char* key, const std::vector<Digest>& names, size_t max_count,
+                            const std::function<void()>& clear,
+                            const std::function<void(JsonFields&, const Digest&)>& each) = 0;
     // "run.json: model.layers"
     virtual std::string name(const char* key) const = 0;
 };
@@ -77,5 +91,7 @@ class JsonFields {
 std::string write_json(std::string_view what, const JsonFields::Fields& fields, int indent = -1);
 // Throws Error(input) whose message begins with `what`.
 void read_json(std::string_view text, std::string_view what, const JsonFields::Fields& fields);
+// For files whose form others made: any JSON, but no key twice in an object, nor deeper than 16 levels.
+nlohmann::json parse_json(std::string_view text, std::string_view what);
 
 }  // namespace templar

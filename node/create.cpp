@@ -1,13 +1,12 @@
 #include "node/create.h"
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "engine/model/llama.h"
 #include "engine/replica/replica.h"
 #include "net/swarm/objects.h"
 #include "tokenizer/shards.h"
 #include "weights/safetensors.h"
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,24 +17,6 @@ namespace {
 
 constexpr int64_t max_text_bytes = int64_t{1} << 32;
 constexpr int64_t shard_tokens = 4 << 20;
-
-// A folder that goes away with its owner.
-class TemporaryFolder {
-  public:
-    TemporaryFolder() : path_(std::filesystem::temp_directory_path() / ("templar-" + to_hex(ByteSpan(random_secret()).first(8)))) {
-        std::filesystem::create_directory(path_);
-    }
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
 
 Bytes genesis_object(const Layout& layout, std::span<const float> theta, const Digest& root) {
     std::vector<NamedTensor> tensors;

@@ -1,9 +1,11 @@
 // Tokenizers as files: Hugging Face's tokenizer.json and GPT-2's vocab.json with merges.txt.
 #include "base/error.h"
 #include "base/file.h"
+#include "base/strict_json.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/byte_level.h"
-#include "tokenizer/json_fields.h"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <set>
@@ -13,13 +15,103 @@ namespace templar {
 
 namespace {
 
+using nlohmann::json;
+
 constexpr int64_t largest_file = 256 << 20;
 constexpr std::string_view end_of_text = "<|endoftext|>";
+
+std::string json_string(const std::string& text) {
+    return json(text).dump();
+}
+
+// A value and its place in a file, for error messages.
+class Field {
+  public:
+    Field(const json& value, std::string_view what, std::string path = "")
+        : value_(&value), what_(what), path_(std::move(path)) {}
+
+    const json& value() const { return *value_; }
+    // Whether this object has the member and it is not null.
+    bool has(const std::string& name) const { return value_->contains(name) && !(*value_)[name].is_null(); }
+    // The member or element; throws Error(input) when this is not an object or array that has it.
+    Field member(const std::string& name) const;
+    Field element(size_t index) const;
+
+    // Throw Error(input) when the value is of another kind or out of range.
+    size_t object_size() const;
+    size_t array_size() const;
+    std::string_view string() const;
+    bool boolean() const;
+    int64_t integer(int64_t least, int64_t most) const;
+
+    // Throws Error(input): "<what>: <path>: expected <expected>, found <the value, shortened>".
+    [[noreturn]] void refuse(std::string_view expected) const;
+
+  private:
+    const json* value_;
+    std::string_view what_;
+    std::string path_;
+};
+
+std::string shortened(const json& value) {
+    if (value.is_object()) return fmt::format("an object of {} members", value.size());
+    if (value.is_array()) return fmt::format("an array of {} elements", value.size());
+    std::string text = value.dump(-1, ' ', true);
+    return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+}
+
+Field Field::member(const std::string& name) const {
+    if (!value_->is_object()) refuse("an object");
+    const std::string path = path_.empty() ? name : path_ + "." + name;
+    const auto found = value_->find(name);
+    if (found == value_->end()) fail(ExitCode::input, "{}: {} is missing", what_, path);
+    return {*found, what_, path};
+}
+
+Field Field::element(size_t index) const {
+    const std::string path = fmt::format("{}[{}]", path_, index);
+    if (index >= array_size()) fail(ExitCode::input, "{}: {} is missing", what_, path);
+    return {(*value_)[index], what_, path};
+}
+
+size_t Field::object_size() const {
+    if (!value_->is_object()) refuse("an object");
+    return value_->size();
+}
+
+size_t Field::array_size() const {
+    if (!value_->is_array()) refuse("an array");
+    return value_->size();
+}
+
+std::string_view Field::string() const {
+    if (!value_->is_string()) refuse("a string");
+    return value_->get_ref<const std::string&>();
+}
+
+bool Field::boolean() const {
+    if (!value_->is_boolean()) refuse("true or false");
+    return value_->get<bool>();
+}
+
+int64_t Field::integer(int64_t least, int64_t most) const {
+    const bool in_range =
+        value_->is_number_integer() &&
+        (!value_->is_number_unsigned() || value_->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)) &&
+        value_->get<int64_t>() >= least && value_->get<int64_t>() <= most;
+    if (!in_range) refuse(fmt::format("a whole number from {} to {}", least, most));
+    return value_->get<int64_t>();
+}
+
+void Field::refuse(std::string_view expected) const {
+    fail(ExitCode::input, "{}: {}: expected {}, found {}", what_, path_.empty() ? "the file" : path_,
+         expected, shortened(*value_));
+}
 
 using TokenIds = std::unordered_map<std::string, int32_t>;  // by spelling in the file
 
 // {"token": id, …}; the ids must lie in 0 … limit − 1.
-TokenIds read_vocab(const JsonField& vocab, size_t limit) {
+TokenIds read_vocab(const Field& vocab, size_t limit) {
     TokenIds ids;
     vocab.object_size();
     for (const auto& [token, id] : vocab.value().items())
@@ -72,26 +164,26 @@ std::pair<std::string, std::string> split_merge(std::string_view line, size_t ra
     return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
-void check_kind(const JsonField& part, const std::string& name, std::string_view type) {
+void check_kind(const Field& part, const std::string& name, std::string_view type) {
     if (part.member(name).member("type").string() != type)
         part.member(name).member("type").refuse(fmt::format("\"{}\" (a byte-level BPE as GPT-2's)", type));
 }
 
-void check_flag(const JsonField& part, const std::string& name, bool expected, bool when_absent) {
+void check_flag(const Field& part, const std::string& name, bool expected, bool when_absent) {
     if (!part.has(name) && when_absent == expected) return;
     if (part.member(name).boolean() != expected) part.member(name).refuse(expected ? "true" : "false");
 }
 
 // Everything in the file that would make Hugging Face's library split or merge text in another way than this
 // class.
-void check_pipeline(const JsonField& file) {
+void check_pipeline(const Field& file) {
     if (file.has("normalizer")) file.member("normalizer").refuse("null: text is encoded as it is");
     check_kind(file, "pre_tokenizer", "ByteLevel");
     check_flag(file.member("pre_tokenizer"), "add_prefix_space", false, true);
     check_flag(file.member("pre_tokenizer"), "use_regex", true, true);
     check_kind(file, "decoder", "ByteLevel");
     if (file.has("post_processor")) check_kind(file, "post_processor", "ByteLevel");
-    const JsonField model = file.member("model");
+    const Field model = file.member("model");
     if (model.has("type")) check_kind(file, "model", "BPE");
     if (model.has("dropout")) model.member("dropout").refuse("null");
     for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -100,12 +192,12 @@ void check_pipeline(const JsonField& file) {
 }
 
 // Adds the file's special tokens to `ids` where they are not in model.vocab; returns their ids.
-std::set<int32_t> read_special(const JsonField& file, TokenIds& ids, size_t limit) {
+std::set<int32_t> read_special(const Field& file, TokenIds& ids, size_t limit) {
     std::set<int32_t> special;
     if (!file.has("added_tokens")) return special;
-    const JsonField added = file.member("added_tokens");
+    const Field added = file.member("added_tokens");
     for (size_t i = 0; i < added.array_size(); ++i) {
-        const JsonField token = added.element(i);
+        const Field token = added.element(i);
         const std::string content(token.member("content").string());
         const auto id = static_cast<int32_t>(token.member("id").integer(0, static_cast<int64_t>(limit) - 1));
         if (!token.member("special").boolean())
@@ -122,10 +214,10 @@ std::set<int32_t> read_special(const JsonField& file, TokenIds& ids, size_t limi
 }  // namespace
 
 Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
-    const nlohmann::json document = parse_json_file(json, what);
-    const JsonField file(document, what);
+    const nlohmann::json document = parse_json(json, what);
+    const Field file(document, what);
     check_pipeline(file);
-    const JsonField vocab = file.member("model").member("vocab");
+    const Field vocab = file.member("model").member("vocab");
     const size_t limit =
         vocab.object_size() + (file.has("added_tokens") ? file.member("added_tokens").array_size() : 0);
     TokenIds ids = read_vocab(vocab, limit);
@@ -137,10 +229,10 @@ Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
         if (parts.special.size() == 1 || parts.tokens[static_cast<size_t>(id)] == end_of_text)
             parts.end_token = id;
 
-    const JsonField merges = file.member("model").member("merges");
+    const Field merges = file.member("model").member("merges");
     parts.merges.reserve(merges.array_size());
     for (size_t rank = 0; rank < merges.array_size(); ++rank) {
-        const JsonField merge = merges.element(rank);
+        const Field merge = merges.element(rank);
         std::pair<std::string, std::string> pair;
         if (merge.value().is_string()) {
             pair = split_merge(merge.string(), rank, what);
@@ -155,8 +247,8 @@ Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
 }
 
 Tokenizer Tokenizer::from_gpt2(std::string_view vocab_json, std::string_view merges_txt) {
-    const nlohmann::json document = parse_json_file(vocab_json, "vocab.json");
-    const JsonField vocab(document, "vocab.json");
+    const nlohmann::json document = parse_json(vocab_json, "vocab.json");
+    const Field vocab(document, "vocab.json");
     const TokenIds ids = read_vocab(vocab, vocab.object_size());
     Parts parts;
     if (const auto end = ids.find(std::string(end_of_text)); end != ids.end()) {

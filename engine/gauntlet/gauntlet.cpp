@@ -31,11 +31,7 @@ void set_to_zero(Stage1Verdict& verdict) {
 }  // namespace
 
 std::string_view reason_name(Reason reason) {
-    static constexpr std::string_view names[] = {
-        "none",      "no_commit", "late",    "hash_differs", "not_retrievable",
-        "malformed", "behind",    "overlap", "banned",       "inactive"};
-    static_assert(std::size(names) == static_cast<size_t>(Reason::inactive) + 1);
-    return names[static_cast<size_t>(reason)];
+    return reason_codes[static_cast<size_t>(reason)];
 }
 
 double sync_factor(const GauntletParams& params, std::optional<int64_t> windows_behind) {

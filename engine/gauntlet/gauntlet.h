@@ -46,6 +46,10 @@ enum class Reason {
     banned,           // still banned
     inactive
 };
+inline constexpr std::string_view reason_codes[] = {
+    "none",      "no_commit", "late",    "hash_differs", "not_retrievable",
+    "malformed", "behind",    "overlap", "banned",       "inactive"};
+static_assert(std::size(reason_codes) == static_cast<size_t>(Reason::inactive) + 1);
 std::string_view reason_name(Reason reason);
 
 struct Penalty {

@@ -1,7 +1,7 @@
 #include "base/file.h"
 
 #include "base/error.h"
-#include "base/random.h"
+#include "base/temporary_folder.h"
 
 #include <doctest/doctest.h>
 
@@ -20,18 +20,10 @@ using namespace templar;
 
 namespace {
 
-// A folder of its own for one test case.
-struct Folder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("templar-file-" + to_hex(random_secret()).substr(0, 16));
-    Folder() { std::filesystem::create_directory(path); }
-    ~Folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path, ignored);
-    }
-    std::filesystem::path operator/(const char* name) const { return path / name; }
+struct Folder : TemporaryFolder {
+    std::filesystem::path operator/(const char* name) const { return path() / name; }
     auto count() const {
-        return std::distance(std::filesystem::directory_iterator(path),
+        return std::distance(std::filesystem::directory_iterator(path()),
                              std::filesystem::directory_iterator());
     }
 };
@@ -67,8 +59,8 @@ TEST_CASE("files: written, replaced, read, bounded") {
     CHECK(folder.count() == 1);
     CHECK(code_of([&] { write_file(folder / "no/file", as_bytes("x")); }, "no/file") == ExitCode::storage);
     const std::string longest(255, 'n');
-    write_file(folder.path / longest, as_bytes("x"));
-    CHECK(read_text_file(folder.path / longest, 1) == "x");
+    write_file(folder.path() / longest, as_bytes("x"));
+    CHECK(read_text_file(folder.path() / longest, 1) == "x");
 }
 
 TEST_CASE("files: created once, with the mode asked for") {
@@ -86,7 +78,7 @@ TEST_CASE("files: created once, with the mode asked for") {
 
 TEST_CASE("files: names inside an open folder, with a given time") {
     const Folder folder;
-    const Descriptor open_folder(::open(folder.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const Descriptor open_folder(::open(folder.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     REQUIRE(open_folder);
     CHECK(create_file_at(open_folder, "a", as_bytes("1"), 1'500'000'000'123, "a"));
     CHECK_FALSE(create_file_at(open_folder, "a", as_bytes("2"), std::nullopt, "a"));
@@ -108,7 +100,7 @@ TEST_CASE("files: of many that create one name, one wins; readers of a replaced 
         std::vector<std::thread> threads;
         for (int i = 0; i < 4; ++i)
             threads.emplace_back(
-                [&, i] { wins += create_file(folder.path / name, Bytes(1000, static_cast<uint8_t>(i))); });
+                [&, i] { wins += create_file(folder.path() / name, Bytes(1000, static_cast<uint8_t>(i))); });
         for (auto& thread : threads) thread.join();
         CHECK(wins == 1);
     }
@@ -133,7 +125,7 @@ TEST_CASE("files: of many that create one name, one wins; readers of a replaced 
 TEST_CASE("files: a pipe, a folder or a device is refused without waiting") {
     const Folder folder;
     REQUIRE(::mkfifo((folder / "pipe").c_str(), 0644) == 0);
-    for (const auto& path : {folder / "pipe", folder.path, std::filesystem::path("/dev/null")}) {
+    for (const auto& path : {folder / "pipe", folder.path(), std::filesystem::path("/dev/null")}) {
         CHECK(code_of([&] { read_file(path, 100); }, "is not a regular file") == ExitCode::input);
         CHECK(code_of([&] { MappedFile map(path); }, "is not a regular file") == ExitCode::input);
     }

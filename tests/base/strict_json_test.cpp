@@ -32,6 +32,7 @@ struct Everything {
     std::map<Digest, double> shares{{sha256(as_bytes("z")), 0.25}};
     Inner inner{5};
     std::vector<Inner> list{{1}, {2}};
+    std::map<Digest, Inner> named{{Digest{}, {3}}, {sha256(as_bytes("n")), {4}}};
     Colour colour = Colour::green;
 };
 
@@ -50,6 +51,7 @@ void describe(JsonFields& f, Everything& e) {
     f.shares("shares", e.shares, 3, 0, 1);
     f.object("inner", [&](JsonFields& g) { g.integer("n", e.inner.n, 0, 9); });
     f.objects("list", e.list, 3, [](JsonFields& g, Inner& inner) { g.integer("n", inner.n, 0, 9); });
+    f.objects("named", e.named, 3, [](JsonFields& g, Inner& inner) { g.integer("n", inner.n, 0, 9); });
     f.choice("colour", e.colour, colours);
 }
 
@@ -88,6 +90,9 @@ TEST_CASE("strict JSON: what is written is read back to the bit") {
     CHECK(e.list.size() == 2);
     CHECK(e.hashes == Everything{}.hashes);
     CHECK(e.shares == Everything{}.shares);
+    REQUIRE(e.named.size() == 2);
+    CHECK(e.named.at(Digest{}).n == 3);
+    CHECK(read(replaced(text, ",\"" + to_hex(sha256(as_bytes("n"))) + "\":{\"n\":4}", "")).named.size() == 1);
     CHECK(text.find("\"rate\":0.0004,") != std::string::npos);  // a float as people write it
     for (double value : {0.1, -0.0, 1e300, 5e-324, 1.0 / 3.0, 12345678901234567.0, 2.0}) {
         Everything changed;
@@ -139,6 +144,17 @@ TEST_CASE("strict JSON: reading names the key, what was expected and what was fo
     CHECK(with("[{\"n\":1},{\"n\":2}]", "[{},{},{},{}]") ==
           "test: list: expected at most 3 entries, found 4");
     CHECK(with("[{\"n\":1},{\"n\":2}]", "{}") == "test: list: expected a list, found an object");
+    const std::string zeros(64, '0');
+    CHECK(with("{\"n\":3}", "{\"n\":10}") ==
+          "test: named." + zeros + ".n: expected an integer from 0 to 9, found 10");
+    CHECK(with("{\"n\":3}", "{\"n\":3,\"m\":3}") ==
+          "test: named." + zeros + ": expected no key \"m\", found 3");
+    CHECK(with("{\"n\":3}", "3") == "test: named." + zeros + ": expected an object, found 3");
+    CHECK(with(zeros + "\":{\"n\":3}", "00\":{\"n\":3}").starts_with("test: named: expected 64 lower-case"));
+    CHECK(with("\"named\":{", "\"named\":[],\"more\":{") ==
+          "test: named: expected an object, found a list of 0");
+    CHECK(with("{\"n\":3}", "{\"n\":3},\"1\":0,\"2\":0") ==
+          "test: named: expected at most 3 entries, found 4");
     CHECK(with("\"green\"", "\"blue\"") == "test: colour: expected one of red, green, found \"blue\"");
     CHECK(with("\"share\":0.1", "\"share\":null") == "test: share: expected a number, found null");
     CHECK(with("\"share\":0.1", "\"share\":1e999").starts_with("test: not JSON"));
@@ -184,6 +200,10 @@ TEST_CASE("strict JSON: nothing is written that a reader would refuse") {
     refused([](Everything& e) { e.places[0].first = 10; });
     refused([](Everything& e) { e.shares.begin()->second = NAN; });
     refused([](Everything& e) { e.list.resize(4); });
+    refused([](Everything& e) { e.named[Digest{}].n = 10; });
+    refused([](Everything& e) {
+        for (uint8_t i = 1; i < 4; ++i) e.named[Digest{i}];
+    });
     // Notes are made to fit.
     Everything e;
     e.remark = "1234567ä";

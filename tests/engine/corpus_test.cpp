@@ -1,10 +1,9 @@
 #include "engine/data/corpus.h"
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 
 #include <doctest/doctest.h>
-
-#include <unistd.h>
 
 #include <numeric>
 #include <set>
@@ -14,22 +13,11 @@ using namespace templar;
 
 namespace {
 
-// A folder of its own, gone at the end.
-class Folder {
-  public:
-    Folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "corpus_test_XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
+struct Folder : TemporaryFolder {
     std::filesystem::path write(const std::string& name, const Bytes& bytes) const {
-        write_file(path_ / name, bytes);
-        return path_ / name;
+        write_file(path() / name, bytes);
+        return path() / name;
     }
-
-  private:
-    std::filesystem::path path_;
 };
 
 Bytes shard(int32_t version, const std::vector<uint32_t>& tokens, int32_t magic = 20240520,

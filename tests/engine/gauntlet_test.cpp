@@ -459,7 +459,7 @@ TEST_CASE("gauntlet: a damaged state is refused and changes nothing") {
         FAIL("expected an error");
     } catch (const Error& error) {
         CHECK(error.code() == ExitCode::input);
-        CHECK(std::string(error.what()).find("sync: expected a number from 0 to 1, found 2.0") !=
+        CHECK(std::string(error.what()).find("sync: expected a number from 0 to 1, found 2") !=
               std::string::npos);
     }
 }

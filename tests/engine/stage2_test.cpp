@@ -1,11 +1,10 @@
 #include "engine/gauntlet/stage2.h"
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "engine/optim/demo.h"
 
 #include <doctest/doctest.h>
-
-#include <unistd.h>
 
 #include <cmath>
 
@@ -17,12 +16,11 @@ constexpr int32_t vocabulary = 40, end_token = 39;
 constexpr PageShape shape{.page_sequences = 4, .seq = 16};
 constexpr int64_t pages = 8;
 
-// A corpus of 8 pages in a file of its own: in the first four a token's successor is 5·t + 3, in the others
+// A corpus of 8 pages: in the first four a token's successor is 5·t + 3, in the others
 // 7·t + 1, modulo 39; every 20th token ends a document.
 class TestCorpus {
   public:
-    TestCorpus()
-        : path_(std::filesystem::temp_directory_path() / fmt::format("stage2-test-{}.bin", getpid())) {
+    TestCorpus() {
         ByteWriter writer;
         writer.put<int32_t>(20240520);
         writer.put<int32_t>(1);
@@ -33,14 +31,14 @@ class TestCorpus {
             token = (i < pages / 2 * shape.tokens() ? 5 * token + 3 : 7 * token + 1) % end_token;
             writer.put(static_cast<uint16_t>(i % 20 == 19 ? end_token : token));
         }
-        write_file(path_, writer.bytes());
-        corpus_ = std::make_unique<Corpus>(std::vector{path_});
+        const std::filesystem::path path = folder_.path() / "corpus.bin";
+        write_file(path, writer.bytes());
+        corpus_ = std::make_unique<Corpus>(std::vector{path});
     }
-    ~TestCorpus() { std::filesystem::remove(path_); }
     const Corpus& operator*() const { return *corpus_; }
 
   private:
-    std::filesystem::path path_;
+    TemporaryFolder folder_;
     std::unique_ptr<Corpus> corpus_;
 };
 

@@ -1,32 +1,14 @@
 // A folder of its own for one test case.
 #pragma once
 
-#include "base/random.h"
-
-#include <filesystem>
+#include "base/temporary_folder.h"
 
 namespace templar {
 
-class Scratch {
+class Scratch : public TemporaryFolder {
   public:
-    Scratch()
-        : path_(std::filesystem::temp_directory_path() /
-                ("templar-test-" + to_hex(random_secret()).substr(0, 16))) {
-        std::filesystem::create_directory(path_);
-    }
-    ~Scratch() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-
-    const std::filesystem::path& path() const { return path_; }
-    std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-    std::string url() const { return "file://" + path_.string(); }
-
-  private:
-    std::filesystem::path path_;
+    std::filesystem::path operator/(const std::string& name) const { return path() / name; }
+    std::string url() const { return "file://" + path().string(); }
 };
 
 }  // namespace templar

@@ -3,12 +3,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/temporary_folder.h"
 #include "node/report_svg.h"
 #include "node/report_text.h"
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -19,20 +19,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Folder {
-    fs::path path;
-    Folder() {
-        std::string pattern = (fs::temp_directory_path() / "report-XXXXXX").string();
-        REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-        path = pattern;
-    }
-    ~Folder() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
+struct Folder : TemporaryFolder {
     void write(const std::string& name, const std::string& text) const {
-        fs::create_directories((path / name).parent_path());
-        std::ofstream(path / name, std::ios::binary) << text;
+        fs::create_directories((path() / name).parent_path());
+        std::ofstream(path() / name, std::ios::binary) << text;
     }
 };
 
@@ -155,7 +145,7 @@ struct Sample {
     RunLog read(const Folder& folder, bool with_swarm = true) const {
         if (with_swarm) folder.write("swarm.json", swarm.dump());
         for (const auto& [name, log] : logs) folder.write("peers/" + name + "/events.jsonl", log);
-        return read_run(folder.path);
+        return read_run(folder.path());
     }
 };
 
@@ -278,7 +268,7 @@ TEST_CASE("hostile names and evidence are text, never markup") {
     CHECK(!contains(page, "\u202E"));
     CHECK(!contains(page, std::string(200, 'W')));
     CHECK(contains(page, "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"));
-    CHECK(json::parse(summary_json(read_run(folder.path)))["peers"][1]["name"] == script);
+    CHECK(json::parse(summary_json(read_run(folder.path())))["peers"][1]["name"] == script);
 }
 
 TEST_CASE("a killed process, garbage and foreign events") {
@@ -321,7 +311,7 @@ TEST_CASE("a complete last line without its newline counts") {
     folder.write("peers/m/events.jsonl",
                  "{\"t\":1,\"event\":\"start\",\"role\":\"miner\"}\n{\"t\":2,\"event\":\"window\",\"window\":"
                  "0,\"root\":\"AB\"}");
-    const RunLog run = read_run(folder.path);
+    const RunLog run = read_run(folder.path());
     REQUIRE(run.participants.size() == 1);
     CHECK(run.participants[0].windows.size() == 1);
     CHECK(!run.participants[0].half_line);
@@ -347,7 +337,7 @@ TEST_CASE("numbers of the wrong kind show as a dash") {
             R"(,"root":5,"train_loss":"x","heldout_loss":1e308,"phases":{"a":null,"stage1":-1e308,"wait":1e308},"bytes_down":-3,"peers":)" +
             rows + "}\n";
     folder.write("peers/v/events.jsonl", log);
-    const RunLog run = read_run(folder.path);
+    const RunLog run = read_run(folder.path());
     CHECK(run.bad_lines() == 0);
     const std::string page = render_report(run);
     CHECK(markup_trouble(page) == "");
@@ -367,7 +357,7 @@ TEST_CASE("without swarm.json names come from hotkeys") {
     CHECK(markup_trouble(render_report(run)) == "");
 
     folder.write("swarm.json", "{\"name\":");
-    const RunLog broken = read_run(folder.path);
+    const RunLog broken = read_run(folder.path());
     CHECK(!broken.swarm_trouble.empty());
     CHECK(contains(render_report(broken), "swarm.json was not used"));
 }
@@ -466,8 +456,8 @@ TEST_CASE("a peer that left has no weight at the end") {
 
 TEST_CASE("a folder without logs says what was expected") {
     const Folder folder;
-    fs::create_directories(folder.path / "peers" / "empty");
-    for (const fs::path& path : {folder.path, folder.path / "absent"}) {
+    fs::create_directories(folder.path() / "peers" / "empty");
+    for (const fs::path& path : {folder.path(), folder.path() / "absent"}) {
         try {
             read_run(path);
             FAIL("expected an error");
@@ -477,7 +467,7 @@ TEST_CASE("a folder without logs says what was expected") {
         }
     }
     folder.write("peers/empty/events.jsonl", "");
-    const RunLog run = read_run(folder.path);
+    const RunLog run = read_run(folder.path());
     CHECK(markup_trouble(render_report(run)) == "");
     CHECK(json::parse(summary_json(run))["roots_equal"] == false);
 }
@@ -496,7 +486,7 @@ TEST_CASE("a long run with many peers stays a page of bearable size") {
         log += "]}\n";
     }
     folder.write("peers/v/events.jsonl", log);
-    const std::string page = render_report(read_run(folder.path));
+    const std::string page = render_report(read_run(folder.path()));
     CHECK(page.size() < 8'000'000);
     CHECK(contains(page, "60,000 penalties"));
     CHECK(contains(page, "28 more, unnamed"));

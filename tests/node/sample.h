@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "base/temporary_folder.h"
 #include "node/local_swarm.h"
 #include "weights/presets.h"
 
@@ -11,22 +12,7 @@
 
 namespace templar::sample {
 
-class TemporaryFolder {
-  public:
-    TemporaryFolder() : path_(std::filesystem::temp_directory_path() / ("templar-test-" + to_hex(ByteSpan(random_secret()).first(8)))) {
-        std::filesystem::create_directories(path_);
-    }
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
+using templar::TemporaryFolder;
 
 // `bytes` of sentences in a made-up grammar: each word tells something about the next one. Names are made of syllables, so that
 // a tokenizer of several hundred tokens finds enough to merge.

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/random.h"
+#include "base/temporary_folder.h"
 
 #include <doctest/doctest.h>
 
@@ -19,20 +19,6 @@ using namespace templar;
 namespace fs = std::filesystem;
 
 namespace {
-
-// A folder that lives as long as the test.
-class TemporaryFolder {
-  public:
-    TemporaryFolder() : path_(fs::temp_directory_path() / ("templar-" + to_hex(random_secret()))) {
-        fs::create_directories(path_);
-    }
-    ~TemporaryFolder() { fs::remove_all(path_); }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    const fs::path& path() const { return path_; }
-
-  private:
-    fs::path path_;
-};
 
 Checkpoint sample(uint64_t window, size_t parameters = 1000) {
     Checkpoint checkpoint;
