@@ -57,7 +57,8 @@ class ByteReader {
         ByteSpan raw = get_bytes(sizeof(Integer));
         std::make_unsigned_t<Integer> bits = 0;
         for (size_t i = 0; i < sizeof(Integer); ++i)
-            bits |= static_cast<std::make_unsigned_t<Integer>>(static_cast<std::make_unsigned_t<Integer>>(raw[i]) << (8 * i));
+            bits |= static_cast<std::make_unsigned_t<Integer>>(
+                static_cast<std::make_unsigned_t<Integer>>(raw[i]) << (8 * i));
         return static_cast<Integer>(bits);
     }
     ByteSpan get_bytes(size_t count);

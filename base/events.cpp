@@ -14,7 +14,8 @@ namespace templar {
 EventLog::EventLog(const std::filesystem::path& path) {
     if (path.empty()) return;
     fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail(ExitCode::storage, "cannot open the event log {}: {}", path.string(), std::strerror(errno));
+    if (fd_ < 0)
+        fail(ExitCode::storage, "cannot open the event log {}: {}", path.string(), std::strerror(errno));
 }
 
 EventLog::~EventLog() {

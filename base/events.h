@@ -1,4 +1,5 @@
-// Every decision leaves a line: a process appends structured events to its events.jsonl, one JSON object per line.
+// Every decision leaves a line: a process appends structured events to its events.jsonl, one JSON object per
+// line.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -8,8 +9,8 @@
 
 namespace templar {
 
-// Appends lines to a file; each line is written with one call, so that a line is whole or absent after a crash of the process.
-// The log is an aid: when the disk is full events are dropped, the run goes on.
+// Appends lines to a file; each line is written with one call, so that a line is whole or absent after a
+// crash of the process. The log is an aid: when the disk is full events are dropped, the run goes on.
 class EventLog {
   public:
     // An empty path: events go nowhere.
@@ -18,7 +19,8 @@ class EventLog {
     EventLog(const EventLog&) = delete;
     EventLog& operator=(const EventLog&) = delete;
 
-    // Adds "t" (milliseconds, given by the caller's clock) and "event" to `fields` (an object) and appends the line.
+    // Adds "t" (milliseconds, given by the caller's clock) and "event" to `fields` (an object) and appends
+    // the line.
     void write(int64_t time_ms, std::string_view event, nlohmann::json fields);
 
   private:

@@ -18,9 +18,22 @@ CounterRng::CounterRng(const Digest& key, uint64_t position) : position_(positio
 
 void CounterRng::refill() {
     const uint64_t counter = position_ / 16;
-    const std::array<uint32_t, 16> input = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574, key_[0], key_[1],
-                                            key_[2],    key_[3],    key_[4],    key_[5],    key_[6], key_[7],
-                                            static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0};
+    const std::array<uint32_t, 16> input = {0x61707865,
+                                            0x3320646e,
+                                            0x79622d32,
+                                            0x6b206574,
+                                            key_[0],
+                                            key_[1],
+                                            key_[2],
+                                            key_[3],
+                                            key_[4],
+                                            key_[5],
+                                            key_[6],
+                                            key_[7],
+                                            static_cast<uint32_t>(counter),
+                                            static_cast<uint32_t>(counter >> 32),
+                                            0,
+                                            0};
     std::array<uint32_t, 16> x = input;
     auto quarter = [&x](int a, int b, int c, int d) {
         x[a] += x[b], x[d] = std::rotl(x[d] ^ x[a], 16);
@@ -54,7 +67,9 @@ uint64_t CounterRng::below(uint64_t bound) {
     }
 }
 
-double CounterRng::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }
+double CounterRng::uniform() {
+    return static_cast<double>(next_u64() >> 11) * 0x1p-53;
+}
 
 double CounterRng::normal() {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));

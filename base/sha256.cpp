@@ -47,7 +47,9 @@ constexpr uint32_t round_constants[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-uint32_t rotate_right(uint32_t x, int n) { return x >> n | x << (32 - n); }
+uint32_t rotate_right(uint32_t x, int n) {
+    return x >> n | x << (32 - n);
+}
 
 }  // namespace
 
@@ -61,7 +63,8 @@ struct Sha256::State {
     void compress(const uint8_t* p) {
         uint32_t w[64];
         for (int i = 0; i < 16; ++i)
-            w[i] = uint32_t(p[4 * i]) << 24 | uint32_t(p[4 * i + 1]) << 16 | uint32_t(p[4 * i + 2]) << 8 | p[4 * i + 3];
+            w[i] = uint32_t(p[4 * i]) << 24 | uint32_t(p[4 * i + 1]) << 16 | uint32_t(p[4 * i + 2]) << 8 |
+                   p[4 * i + 3];
         for (int i = 16; i < 64; ++i) {
             uint32_t s0 = rotate_right(w[i - 15], 7) ^ rotate_right(w[i - 15], 18) ^ w[i - 15] >> 3;
             uint32_t s1 = rotate_right(w[i - 2], 17) ^ rotate_right(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -116,7 +119,9 @@ Digest Sha256::finish() {
 
 Sha256::~Sha256() = default;
 
-Digest sha256(ByteSpan bytes) { return Sha256().update(bytes).finish(); }
+Digest sha256(ByteSpan bytes) {
+    return Sha256().update(bytes).finish();
+}
 
 Digest digest_from_hex(std::string_view hex, std::string_view what) {
     Bytes bytes = from_hex(hex, 32, what);

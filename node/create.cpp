@@ -21,8 +21,9 @@ constexpr int64_t shard_tokens = 4 << 20;
 Bytes genesis_object(const Layout& layout, std::span<const float> theta, const Digest& root) {
     std::vector<NamedTensor> tensors;
     for (const TensorLayout& tensor : layout.tensors)
-        tensors.push_back({tensor.name, tensor.shape,
-                           theta.subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.numel()))});
+        tensors.push_back(
+            {tensor.name, tensor.shape,
+             theta.subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.numel()))});
     return write_safetensors(tensors, {{"format", "pt"}, {"window", "0"}, {"root", to_hex(root)}});
 }
 
@@ -35,7 +36,8 @@ double unigram_loss(const Corpus& train, const Corpus& heldout, int64_t vocab_si
         for (int64_t first = 0; first < corpus.tokens(); first += static_cast<int64_t>(tokens.size())) {
             const auto now = std::min(static_cast<int64_t>(tokens.size()), corpus.tokens() - first);
             corpus.read(first, std::span(tokens).first(static_cast<size_t>(now)));
-            for (int64_t i = 0; i < now; ++i) counts[static_cast<size_t>(tokens[static_cast<size_t>(i)])] += 1.0;
+            for (int64_t i = 0; i < now; ++i)
+                counts[static_cast<size_t>(tokens[static_cast<size_t>(i)])] += 1.0;
         }
         return counts;
     };
@@ -93,18 +95,20 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
     const Corpus train_corpus(train), heldout_corpus(heldout);
     created.train_tokens = train_corpus.tokens();
     created.heldout_tokens = heldout_corpus.tokens();
-    page_count(train_corpus, {description.page_sequences, description.seq});  // says what to do when the text is too short
+    page_count(train_corpus,
+               {description.page_sequences, description.seq});  // says what to do when the text is too short
     page_count(heldout_corpus, {1, description.seq});
     created.unigram_loss = unigram_loss(train_corpus, heldout_corpus, description.model.vocab_size);
-    say(fmt::format("{} training tokens, {} held-out tokens, unigram baseline {:.3f} nats per token", created.train_tokens,
-                    created.heldout_tokens, created.unigram_loss));
+    say(fmt::format("{} training tokens, {} held-out tokens, unigram baseline {:.3f} nats per token",
+                    created.train_tokens, created.heldout_tokens, created.unigram_loss));
 
     const Layout layout = make_layout(llama_parameters(description.model), description.codec);
     const std::vector<float> theta = genesis_weights(description.model, options.genesis_seed);
     description.genesis_root = state_tree(layout, theta, 1).root;
     bucket->put(genesis_key, genesis_object(layout, theta, description.genesis_root));
-    say(fmt::format("genesis: {} parameters in {} tensors, payload {} bytes per window, root {}", layout.parameters,
-                    layout.tensors.size(), layout.payload_bytes, to_hex(description.genesis_root).substr(0, 16)));
+    say(fmt::format("genesis: {} parameters in {} tensors, payload {} bytes per window, root {}",
+                    layout.parameters, layout.tensors.size(), layout.payload_bytes,
+                    to_hex(description.genesis_root).substr(0, 16)));
     if (description.t0_ms == 0) description.t0_ms = clock.now_ms() + options.start_delay_ms;
     created.run = create_run(*bucket, description);
     return created;

@@ -16,12 +16,12 @@
 namespace templar {
 
 struct NodeOptions {
-    std::string bucket_url;            // the run's coordination bucket
-    std::filesystem::path folder;      // this participant's own: key, data, checkpoint, events.jsonl
-    std::string payload_bucket_url;    // where its payloads go; empty: folder/bucket
-    Digest expected_run{};             // run_id the operator expects; zeros: take what is there
-    int threads = 0;                   // 0: every processor
-    int64_t last_window = -1;          // stop after applying this window's record; -1: never
+    std::string bucket_url;          // the run's coordination bucket
+    std::filesystem::path folder;    // this participant's own: key, data, checkpoint, events.jsonl
+    std::string payload_bucket_url;  // where its payloads go; empty: folder/bucket
+    Digest expected_run{};           // run_id the operator expects; zeros: take what is there
+    int threads = 0;                 // 0: every processor
+    int64_t last_window = -1;        // stop after applying this window's record; -1: never
     std::function<void(const std::string&)> say;  // lines for the operator; empty: silent
 };
 
@@ -30,9 +30,10 @@ using Payloads = std::map<Hotkey, WirePayload>;
 
 class Follower {
   public:
-    // Opens the run, fetches and verifies its data and genesis, resumes from folder/checkpoint when there is one.
-    // Throws Error with the reason when anything is missing or not what the run description says.
-    Follower(const NodeOptions& options, const std::string& role, Clock& clock, const std::atomic<bool>& stop);
+    // Opens the run, fetches and verifies its data and genesis, resumes from folder/checkpoint when there is
+    // one. Throws Error with the reason when anything is missing or not what the run description says.
+    Follower(const NodeOptions& options, const std::string& role, Clock& clock,
+             const std::atomic<bool>& stop);
     ~Follower();
 
     const Run& run() const { return run_; }
@@ -64,13 +65,14 @@ class Follower {
     // False when stopped before the deadline.
     bool sleep_until(int64_t deadline_ms) { return clock_.sleep_until(deadline_ms, stop_); }
 
-    // record/<window()>, verified against this replica; empty when it is not there yet, or when what is there is no record by a
-    // validator of this run. Throws Error(diverged) when the record was made from another state.
+    // record/<window()>, verified against this replica; empty when it is not there yet, or when what is there
+    // is no record by a validator of this run. Throws Error(diverged) when the record was made from another
+    // state.
     std::optional<Record> find_record();
     // Waits for it; empty when stopped.
     std::optional<Record> wait_for_record();
-    // The payloads a record lists: from `known` (already compared with the record's hashes), else from their owners' buckets or a
-    // validator's archive, retried until found. Empty when stopped.
+    // The payloads a record lists: from `known` (already compared with the record's hashes), else from their
+    // owners' buckets or a validator's archive, retried until found. Empty when stopped.
     std::optional<Payloads> fetch_payloads(const Record& record, const Payloads& known);
     // Applies the record of window() and moves on to the next window.
     void apply(const Record& record, const Payloads& payloads);

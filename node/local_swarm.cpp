@@ -20,7 +20,8 @@ LocalPeer make_peer(const LocalSwarmOptions& options, const std::string& role, i
     std::filesystem::create_directories(peer.folder);
     const std::filesystem::path key = peer.folder / "key";
     if (options.seeded_keys && !std::filesystem::exists(key))
-        Identity::from_seed(Sha256().update("local swarm").update_le(options.seed).update(peer.name).finish()).save(key);
+        Identity::from_seed(Sha256().update("local swarm").update_le(options.seed).update(peer.name).finish())
+            .save(key);
     const Identity identity = Identity::load_or_create(key);
     peer.hotkey = identity.hotkey();
     return peer;
@@ -32,13 +33,19 @@ void describe(const LocalSwarm& swarm, const LocalSwarmOptions& options) {
     for (const LocalPeer& peer : swarm.peers)
         peers.push_back({{"name", peer.name}, {"role", peer.role}, {"hotkey", to_hex(peer.hotkey)}});
     const nlohmann::json text = {
-        {"name", run.name}, {"text", options.text_description}, {"unigram_loss", swarm.created.unigram_loss},
-        {"train_tokens", swarm.created.train_tokens}, {"heldout_tokens", swarm.created.heldout_tokens},
-        {"started_ms", run.t0_ms}, {"window_ms", run.window_ms()}, {"run_id", to_hex(swarm.created.run.id)},
-        {"model", {{"parameters", parameter_count(run.model)},
-                   {"description", fmt::format("{} layers of {}, {} heads of {}, vocabulary {}, sequence {}", run.model.layers,
-                                               run.model.hidden_size, run.model.heads, run.model.head_dim,
-                                               run.model.vocab_size, run.seq)}}},
+        {"name", run.name},
+        {"text", options.text_description},
+        {"unigram_loss", swarm.created.unigram_loss},
+        {"train_tokens", swarm.created.train_tokens},
+        {"heldout_tokens", swarm.created.heldout_tokens},
+        {"started_ms", run.t0_ms},
+        {"window_ms", run.window_ms()},
+        {"run_id", to_hex(swarm.created.run.id)},
+        {"model",
+         {{"parameters", parameter_count(run.model)},
+          {"description", fmt::format("{} layers of {}, {} heads of {}, vocabulary {}, sequence {}",
+                                      run.model.layers, run.model.hidden_size, run.model.heads,
+                                      run.model.head_dim, run.model.vocab_size, run.seq)}}},
         {"peers", peers}};
     write_file(swarm.folder / "swarm.json", as_bytes(text.dump(2) + "\n"));
 }
@@ -47,10 +54,12 @@ void describe(const LocalSwarm& swarm, const LocalSwarmOptions& options) {
 
 LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
     if (std::filesystem::exists(options.folder / "bucket" / "run.json"))
-        fail(ExitCode::input, "{} holds a run already; remove it or choose another folder", options.folder.string());
+        fail(ExitCode::input, "{} holds a run already; remove it or choose another folder",
+             options.folder.string());
     LocalSwarm swarm;
     swarm.folder = options.folder;
-    swarm.bucket_url = "file://" + (std::filesystem::absolute(options.folder) / "bucket").lexically_normal().string();
+    swarm.bucket_url =
+        "file://" + (std::filesystem::absolute(options.folder) / "bucket").lexically_normal().string();
     CreateOptions create;
     create.bucket_url = swarm.bucket_url;
     create.texts = options.texts;
@@ -58,18 +67,22 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
     create.start_delay_ms = options.start_delay_ms;
     create.genesis_seed = options.seed;
     create.say = options.say;
-    for (auto [role, count] : {std::pair{"validator", options.validators}, {"miner", options.miners},
-                               {"copycat", options.copycats}, {"noise", options.noise}})
+    for (auto [role, count] : {std::pair{"validator", options.validators},
+                               {"miner", options.miners},
+                               {"copycat", options.copycats},
+                               {"noise", options.noise}})
         for (int number = 1; number <= count; ++number) {
             swarm.peers.push_back(make_peer(options, role, number));
-            if (swarm.peers.back().role == "validator") create.description.validators.push_back({swarm.peers.back().hotkey, 1.0});
+            if (swarm.peers.back().role == "validator")
+                create.description.validators.push_back({swarm.peers.back().hotkey, 1.0});
         }
     swarm.created = create_run_from_text(create, clock);
     describe(swarm, options);
     return swarm;
 }
 
-std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions& options, VirtualClock& clock) {
+std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions& options,
+                                VirtualClock& clock) {
     std::vector<size_t> order = options.start_order;
     if (order.empty())
         for (size_t i = 0; i < swarm.peers.size(); ++i) order.push_back(i);
@@ -102,7 +115,8 @@ std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions
 
     // Nobody's time moves before everybody has been counted.
     std::vector<std::unique_ptr<VirtualClock::Participant>> participants;
-    for (size_t i = 0; i < order.size(); ++i) participants.push_back(std::make_unique<VirtualClock::Participant>(clock));
+    for (size_t i = 0; i < order.size(); ++i)
+        participants.push_back(std::make_unique<VirtualClock::Participant>(clock));
     std::vector<std::thread> threads;
     for (size_t i = 0; i < order.size(); ++i)
         threads.emplace_back([&, i] {

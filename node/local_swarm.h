@@ -1,5 +1,5 @@
-// A whole swarm on one machine: names, keys and folders of its participants; and a run of all of them in this process on a
-// virtual clock, for tests and for results that must be the same every time.
+// A whole swarm on one machine: names, keys and folders of its participants; and a run of all of them in this
+// process on a virtual clock, for tests and for results that must be the same every time.
 #pragma once
 
 #include "node/create.h"
@@ -12,8 +12,8 @@
 namespace templar {
 
 struct LocalPeer {
-    std::string name;         // "validator-1", "miner-3", "copycat-1", "noise-1"
-    std::string role;         // "validator", "miner", "copycat", "noise"
+    std::string name;  // "validator-1", "miner-3", "copycat-1", "noise-1"
+    std::string role;  // "validator", "miner", "copycat", "noise"
     std::filesystem::path folder;
     Hotkey hotkey{};
 };
@@ -21,11 +21,11 @@ struct LocalPeer {
 struct LocalSwarmOptions {
     std::filesystem::path folder;
     std::vector<std::filesystem::path> texts;
-    std::string text_description;           // for the report: which text this is
+    std::string text_description;  // for the report: which text this is
     int validators = 1, miners = 4, copycats = 1, noise = 1;
-    int64_t start_delay_ms = 3000;           // from creation to the first window, when run.t0_ms is 0
-    RunDescription run;                      // validators are filled in
-    uint64_t seed = 42;                      // genesis; and, when `seeded_keys`, the participants' keys
+    int64_t start_delay_ms = 3000;  // from creation to the first window, when run.t0_ms is 0
+    RunDescription run;             // validators are filled in
+    uint64_t seed = 42;             // genesis; and, when `seeded_keys`, the participants' keys
     bool seeded_keys = false;
     std::function<void(const std::string&)> say;
 };
@@ -43,15 +43,17 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock);
 
 struct VirtualRunOptions {
     int64_t windows = 20;
-    int threads = 1;                     // of each participant
+    int threads = 1;  // of each participant
     int64_t tokens_per_window = 2048;
     int64_t micro_batch = 4;
-    std::vector<size_t> start_order;     // positions in LocalSwarm::peers; empty: as they are
+    std::vector<size_t> start_order;          // positions in LocalSwarm::peers; empty: as they are
     const std::atomic<bool>* stop = nullptr;  // ends the run early when it becomes true
 };
 
-// Runs every participant in a thread of this process until the last window is applied. Returns the final state roots in the order of
-// LocalSwarm::peers. `clock` must stand before the run's t0. Rethrows the first participant's error after all have ended.
-std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions& options, VirtualClock& clock);
+// Runs every participant in a thread of this process until the last window is applied. Returns the final
+// state roots in the order of LocalSwarm::peers. `clock` must stand before the run's t0. Rethrows the first
+// participant's error after all have ended.
+std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions& options,
+                                VirtualClock& clock);
 
 }  // namespace templar

@@ -25,7 +25,8 @@ Behaviour behaviour_from_name(std::string_view name) {
 }
 
 Miner::Miner(const MinerOptions& options, Clock& clock, const std::atomic<bool>& stop)
-    : options_(options), follower_(options.node, "miner", clock, stop),
+    : options_(options),
+      follower_(options.node, "miner", clock, stop),
       model_(follower_.ops(), follower_.stream(), follower_.description().model, options.micro_batch,
              follower_.description().seq, Pass::training),
       demo_(follower_.ops(), follower_.stream(), follower_.replica().layout(), follower_.description().beta),
@@ -33,13 +34,15 @@ Miner::Miner(const MinerOptions& options, Clock& clock, const std::atomic<bool>&
       payload_(static_cast<size_t>(follower_.replica().layout().payload_bytes)) {
     if (!follower_.saved_momentum().empty()) {
         if (follower_.saved_momentum().size() != demo_.momentum().size())
-            fail(ExitCode::input, "{}: the checkpoint's momentum has {} values, expected {}", options.node.folder.string(),
-                 follower_.saved_momentum().size(), demo_.momentum().size());
+            fail(ExitCode::input, "{}: the checkpoint's momentum has {} values, expected {}",
+                 options.node.folder.string(), follower_.saved_momentum().size(), demo_.momentum().size());
         demo_.momentum() = follower_.saved_momentum();
     }
 }
 
-std::filesystem::path Miner::outbox() const { return options_.node.folder / "outbox"; }
+std::filesystem::path Miner::outbox() const {
+    return options_.node.folder / "outbox";
+}
 
 void Miner::run() {
     follower_.catch_up();
@@ -50,7 +53,8 @@ void Miner::run() {
 
 bool Miner::in_time_to_train() {
     const RunDescription& run = follower_.description();
-    return follower_.clock().now_ms() + static_cast<int64_t>(finish_ms_ + batch_ms_) < run.start_ms(follower_.window() + 1);
+    return follower_.clock().now_ms() + static_cast<int64_t>(finish_ms_ + batch_ms_) <
+           run.start_ms(follower_.window() + 1);
 }
 
 // One window: train, compress, commit before its end, reveal after it, apply its record.
@@ -64,9 +68,15 @@ void Miner::mine_window() {
     std::optional<Work> work = saved_work();
     if (!work && in_time_to_train()) {
         switch (options_.behaviour) {
-            case Behaviour::honest: work = train(); break;
-            case Behaviour::copycat: work = copy_another(); break;
-            case Behaviour::noise: work = make_noise(); break;
+            case Behaviour::honest:
+                work = train();
+                break;
+            case Behaviour::copycat:
+                work = copy_another();
+                break;
+            case Behaviour::noise:
+                work = make_noise();
+                break;
         }
     }
     if (follower_.stopping()) return;
@@ -93,7 +103,8 @@ void Miner::mine_window() {
         if (committed) {
             WirePayload mine = follower_.check_object(work->object, window, follower_.identity().hotkey());
             const auto listed = [&](const RecordEntry& entry) {
-                return entry.hotkey == follower_.identity().hotkey() && entry.object_hash == sha256(work->object);
+                return entry.hotkey == follower_.identity().hotkey() &&
+                       entry.object_hash == sha256(work->object);
             };
             if (std::any_of(record->accepted.begin(), record->accepted.end(), listed))
                 own.emplace(follower_.identity().hotkey(), std::move(mine));
@@ -111,15 +122,23 @@ void Miner::mine_window() {
     forget_old_payloads(window);
     const int64_t tokens = work ? work->tokens : 0;
     const double seconds = phases_["train"];
-    follower_.say(fmt::format("window {}: {} tokens, loss {:.4f}, {}, state {}", window, tokens, work ? work->loss : 0.0,
-                              !committed ? "not committed" : accepted ? "accepted" : "not in the record: see scores/",
+    follower_.say(fmt::format("window {}: {} tokens, loss {:.4f}, {}, state {}", window, tokens,
+                              work ? work->loss : 0.0,
+                              !committed ? "not committed"
+                              : accepted ? "accepted"
+                                         : "not in the record: see scores/",
                               to_hex(follower_.replica().root()).substr(0, 16)));
     follower_.events().write(
         follower_.clock().now_ms(), "window",
-        {{"window", window}, {"root", to_hex(follower_.replica().root())}, {"tokens", tokens}, {"train_loss", work ? work->loss : 0.0},
+        {{"window", window},
+         {"root", to_hex(follower_.replica().root())},
+         {"tokens", tokens},
+         {"train_loss", work ? work->loss : 0.0},
          {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0},
          {"bytes_up", committed ? static_cast<int64_t>(work->object.size()) : 0},
-         {"bytes_down", follower_.bytes_down() - bytes_before}, {"phases", phases_}, {"accepted", accepted}});
+         {"bytes_down", follower_.bytes_down() - bytes_before},
+         {"phases", phases_},
+         {"accepted", accepted}});
 }
 
 // The estimates of one slow moment must not keep the miner out of every later window.
@@ -129,7 +148,8 @@ void Miner::forget_slowness() {
     batch_ms_ *= 0.7;
 }
 
-// The object that was made for this window before a restart, if there is one: its momentum is already in the checkpoint.
+// The object that was made for this window before a restart, if there is one: its momentum is already in the
+// checkpoint.
 std::optional<Miner::Work> Miner::saved_work() {
     const nlohmann::json saved = nlohmann::json::parse(follower_.saved_extra(), nullptr, false);
     if (!saved.is_object() || !std::filesystem::exists(outbox())) return std::nullopt;
@@ -137,7 +157,8 @@ std::optional<Miner::Work> Miner::saved_work() {
         Work work;
         work.object = read_file(outbox(), follower_.object_bytes());
         if (to_hex(sha256(work.object)) != saved.value("pending", "")) return std::nullopt;
-        const WirePayload payload = follower_.check_object(work.object, follower_.window(), follower_.identity().hotkey());
+        const WirePayload payload =
+            follower_.check_object(work.object, follower_.window(), follower_.identity().hotkey());
         work.tokens = static_cast<int64_t>(payload.header.tokens);
         return work;
     } catch (const Error&) {
@@ -187,24 +208,29 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
         if (options_.tokens_per_window > 0 && work.tokens >= options_.tokens_per_window) break;
         for (int64_t row = 0; row < rows; ++row, ++in_page) {
             if (in_page == run.page_sequences) page = pages.next(), in_page = 0;
-            read_sequence(follower_.corpus(), shape, page, in_page, run.end_token,
-                          std::span(tokens).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)),
-                          std::span(labels).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)));
+            read_sequence(
+                follower_.corpus(), shape, page, in_page, run.end_token,
+                std::span(tokens).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)),
+                std::span(labels).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)));
         }
         model_.forward_backward(follower_.replica().theta(), gradient_, tokens, labels, 1.0f, losses);
         for (float loss : losses) loss_sum += loss;
         counted_ += std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; });
         work.tokens += rows * seq;
-        batch_ms_ = std::min(0.4 * static_cast<double>(run.window_ms()),
-                             std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started)));
+        batch_ms_ =
+            std::min(0.4 * static_cast<double>(run.window_ms()),
+                     std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started)));
     }
     work.loss = counted_ > 0 ? loss_sum / static_cast<double>(counted_) : 0.0;
 }
 
 // Random numbers in the form of a gradient, with a claim to have worked.
 std::optional<Miner::Work> Miner::make_noise() {
-    CounterRng rng(Sha256().update("noise").update(follower_.identity().hotkey())
-                       .update_le<int64_t>(follower_.window()).finish());
+    CounterRng rng(Sha256()
+                       .update("noise")
+                       .update(follower_.identity().hotkey())
+                       .update_le<int64_t>(follower_.window())
+                       .finish());
     for (float& value : gradient_) value = static_cast<float>(rng.uniform() - 0.5);
     compress(1.0f);
     Work work;
@@ -233,8 +259,8 @@ Bytes Miner::pack(int64_t tokens, ByteSpan payload) {
     header.root = replica.root();
     header.layout = replica.layout().hash;
     header.tokens = static_cast<uint64_t>(tokens);
-    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(), follower_.identity().hotkey(),
-                                         header.window);
+    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(),
+                                         follower_.identity().hotkey(), header.window);
     header.ledger_sequence = follower_.chain().head_sequence();
     header.ledger_head = follower_.chain().head_hash();
     return encode_payload(follower_.identity(), header, payload);
@@ -277,7 +303,8 @@ void Miner::reveal(const Work& work, int64_t window) {
 
 void Miner::forget_old_payloads(int64_t window) {
     const int64_t keep = follower_.description().payload_windows;
-    if (window >= keep) follower_.payload_bucket().remove(payload_key(window - keep, follower_.identity().hotkey()));
+    if (window >= keep)
+        follower_.payload_bucket().remove(payload_key(window - keep, follower_.identity().hotkey()));
 }
 
 }  // namespace templar

@@ -1,4 +1,5 @@
-// A miner: trains on its assigned pages, compresses, commits, reveals, applies the record (docs/protocol.md §3).
+// A miner: trains on its assigned pages, compresses, commits, reveals, applies the record (docs/protocol.md
+// §3).
 #pragma once
 
 #include "engine/model/llama.h"
@@ -31,9 +32,9 @@ class Miner {
 
   private:
     struct Work {
-        Bytes object;        // the wire object to commit and reveal
+        Bytes object;  // the wire object to commit and reveal
         int64_t tokens = 0;
-        double loss = 0;     // mean over counted tokens
+        double loss = 0;  // mean over counted tokens
     };
     bool in_time_to_train();
     void forget_slowness();
@@ -56,10 +57,10 @@ class Miner {
     Demo demo_;
     std::vector<float> gradient_;
     Bytes payload_;
-    int64_t counted_ = 0;            // labels that counted in the gradient
-    double finish_ms_ = 500;         // running estimate of what follows training: compress, save, commit
-    double batch_ms_ = 0;            // and of one micro-batch
-    Payloads seen_;                  // the last record's payloads (the copycat's stock)
+    int64_t counted_ = 0;     // labels that counted in the gradient
+    double finish_ms_ = 500;  // running estimate of what follows training: compress, save, commit
+    double batch_ms_ = 0;     // and of one micro-batch
+    Payloads seen_;           // the last record's payloads (the copycat's stock)
     std::map<std::string, double> phases_;
 };
 

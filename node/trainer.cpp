@@ -22,17 +22,24 @@ std::filesystem::path prepared(const std::filesystem::path& folder) {
 }
 
 int64_t now_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
 }
 
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, const Corpus& train, const Corpus& heldout)
-    : options_(options), train_(train), heldout_ids_(spread_sequences(heldout, options.seq, options.eval_sequences)), stream_{usable_threads(options.threads)},
+    : options_(options),
+      train_(train),
+      heldout_ids_(spread_sequences(heldout, options.seq, options.eval_sequences)),
+      stream_{usable_threads(options.threads)},
       model_(cpu_ops(), stream_, options.model, options.micro_batch, options.seq, Pass::training),
-      loss_(model_, train, {1, options.seq}, options.end_token), heldout_loss_(model_, heldout, {1, options.seq}, options.end_token),
+      loss_(model_, train, {1, options.seq}, options.end_token),
+      heldout_loss_(model_, heldout, {1, options.seq}, options.end_token),
       optimizer_(cpu_ops(), stream_, llama_parameters(options.model), options.adamw),
-      params_(genesis_weights(options.model, options.seed)), grads_(params_.size()),
+      params_(genesis_weights(options.model, options.seed)),
+      grads_(params_.size()),
       events_(prepared(options.folder) / "events.jsonl") {
     resume();
 }
@@ -79,19 +86,29 @@ void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const 
         const auto counted = static_cast<double>(std::max<int64_t>(sum.counted, 1));
         result.loss = sum.loss / counted;
         if (!std::isfinite(result.loss))
-            fail(ExitCode::input, "step {}: the loss is not finite; use a smaller --learning-rate and start from the last checkpoint",
+            fail(ExitCode::input,
+                 "step {}: the loss is not finite; use a smaller --learning-rate and start from the last "
+                 "checkpoint",
                  step_ + 1);
         result.grad_norm = optimizer_.step(params_, grads_, learning_rate(options_.schedule, step_),
                                            static_cast<float>(1.0 / counted));
         result.step = ++step_;
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-        result.tokens_per_second = static_cast<double>(options_.micro_batches * options_.micro_batch * options_.seq) / seconds;
+        const double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+        result.tokens_per_second =
+            static_cast<double>(options_.micro_batches * options_.micro_batch * options_.seq) / seconds;
         const bool last = step_ == options_.steps;
         result.heldout_loss = options_.eval_steps > 0 && (step_ % options_.eval_steps == 0 || last)
-                                  ? heldout_loss_(params_, heldout_ids_) : std::numeric_limits<double>::quiet_NaN();
-        events_.write(now_ms(), "step", {{"step", step_}, {"loss", result.loss}, {"grad_norm", result.grad_norm},
-                                         {"tokens_per_second", result.tokens_per_second},
-                                         {"heldout_loss", std::isnan(result.heldout_loss) ? nlohmann::json() : nlohmann::json(result.heldout_loss)}});
+                                  ? heldout_loss_(params_, heldout_ids_)
+                                  : std::numeric_limits<double>::quiet_NaN();
+        events_.write(
+            now_ms(), "step",
+            {{"step", step_},
+             {"loss", result.loss},
+             {"grad_norm", result.grad_norm},
+             {"tokens_per_second", result.tokens_per_second},
+             {"heldout_loss",
+              std::isnan(result.heldout_loss) ? nlohmann::json() : nlohmann::json(result.heldout_loss)}});
         report(result);
         if (step_ % options_.checkpoint_steps == 0 && !last) save();
     }

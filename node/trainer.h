@@ -16,24 +16,25 @@ namespace templar {
 struct TrainOptions {
     LlamaConfig model;
     int64_t seq = 128;
-    int64_t micro_batch = 8;          // sequences per forward and backward
-    int64_t micro_batches = 1;        // per step
+    int64_t micro_batch = 8;    // sequences per forward and backward
+    int64_t micro_batches = 1;  // per step
     int64_t steps = 1000;
     int64_t checkpoint_steps = 100;
-    int64_t eval_steps = 50;          // held-out loss every so many steps; 0: never
+    int64_t eval_steps = 50;  // held-out loss every so many steps; 0: never
     int64_t eval_sequences = 64;
-    Schedule schedule{.peak = 1e-3, .floor_share = 0.1, .warmup_steps = 50, .cosine_steps = 1000};  // in steps
+    Schedule schedule{
+        .peak = 1e-3, .floor_share = 0.1, .warmup_steps = 50, .cosine_steps = 1000};  // in steps
     AdamWOptions adamw;
     uint64_t seed = 42;
     int threads = 0;
     int32_t end_token = -1;
-    std::filesystem::path folder;     // checkpoint, events.jsonl
+    std::filesystem::path folder;  // checkpoint, events.jsonl
 };
 
 struct TrainStep {
     int64_t step;
     double loss, grad_norm, tokens_per_second;
-    double heldout_loss;              // NaN when it was not measured
+    double heldout_loss;  // NaN when it was not measured
 };
 
 class Trainer {

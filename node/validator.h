@@ -1,4 +1,5 @@
-// A validator: collects what miners committed, writes the record, measures losses, rates peers (docs/protocol.md §6, §8).
+// A validator: collects what miners committed, writes the record, measures losses, rates peers
+// (docs/protocol.md §6, §8).
 #pragma once
 
 #include "base/error.h"
@@ -9,8 +10,8 @@ namespace templar {
 
 struct ValidatorOptions {
     NodeOptions node;
-    int64_t micro_batch = 8;          // sequences per forward
-    int64_t heldout_sequences = 32;   // held-out loss each window; 0: none
+    int64_t micro_batch = 8;         // sequences per forward
+    int64_t heldout_sequences = 32;  // held-out loss each window; 0: none
 };
 
 class Validator {
@@ -49,7 +50,8 @@ class Validator {
     void publish(Scores& scores, const Window& found);
     void put_notice(const std::string& key, const Bytes& object);
     void note_trouble(const Error& error);
-    void log_window(const Scores& scores, const Window& found, const Record& record, std::optional<double> heldout);
+    void log_window(const Scores& scores, const Window& found, const Record& record,
+                    std::optional<double> heldout);
 
     ValidatorOptions options_;
     Follower follower_;
@@ -58,9 +60,9 @@ class Validator {
     Llama model_;
     MeanLoss loss_, heldout_loss_;
     Stage2 stage2_;
-    std::vector<float> gradient_;                      // of the window's random sample, for the first-order screen
-    Payloads previous_;                                // last window's payloads, for the copy test
-    std::map<int64_t, std::vector<Hotkey>> gather_;    // by window
+    std::vector<float> gradient_;  // of the window's random sample, for the first-order screen
+    Payloads previous_;            // last window's payloads, for the copy test
+    std::map<int64_t, std::vector<Hotkey>> gather_;  // by window
     std::vector<Hotkey> gather_now_;
     bool weights_due_ = false;
     std::map<std::string, double> phases_;

@@ -15,7 +15,8 @@ struct NodeFlags {
     NodeOptions options;
     std::string run_id;
     void add_to(CLI::App& app);
-    // The options with run_id parsed; lines for the operator go to stderr after the program's name. Throws Error(usage).
+    // The options with run_id parsed; lines for the operator go to stderr after the program's name. Throws
+    // Error(usage).
     NodeOptions parsed(const std::string& program) const;
 };
 

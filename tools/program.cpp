@@ -21,10 +21,12 @@ extern "C" void on_stop_signal(int) {
 }
 
 constexpr const char* footer =
-    "Exit codes: 0 done · 1 internal error (please report) · 2 wrong command line · 3 bad input file or object ·\n"
+    "Exit codes: 0 done · 1 internal error (please report) · 2 wrong command line · 3 bad input file or "
+    "object ·\n"
     "4 state diverged from the run · 5 bucket or disk trouble · 6 key file or identity · 130 interrupted";
 
-// libgomp reads its settings before main() starts, so the only way to choose them is to start again with them set.
+// libgomp reads its settings before main() starts, so the only way to choose them is to start again with them
+// set.
 void restart_with_passive_waiting(char** argv) {
     if (std::getenv("OMP_WAIT_POLICY")) return;
     ::setenv("OMP_WAIT_POLICY", "passive", 1);
@@ -72,7 +74,9 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
     }
 }
 
-const std::atomic<bool>& stop_requested() { return stop_flag; }
+const std::atomic<bool>& stop_requested() {
+    return stop_flag;
+}
 
 std::string preset_names() {
     std::string names;
@@ -98,7 +102,10 @@ std::string short_duration(double seconds) {
 }
 
 Progress::Progress(std::string what, std::string unit, double total)
-    : what_(std::move(what)), unit_(std::move(unit)), total_(total), started_(monotonic_seconds()),
+    : what_(std::move(what)),
+      unit_(std::move(unit)),
+      total_(total),
+      started_(monotonic_seconds()),
       terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 void Progress::update(double done) {
@@ -115,7 +122,8 @@ void Progress::print(double done, bool last) {
     const std::string left = rate > 0 ? short_duration((total_ - done) / rate) : "?";
     std::fprintf(stderr, "%s%s %3.0f %%  %s %s/s  %s %s%s", terminal_ ? "\r" : "", what_.c_str(),
                  total_ > 0 ? 100.0 * done / total_ : 100.0, short_count(rate).c_str(), unit_.c_str(),
-                 (last ? short_duration(elapsed) : left).c_str(), last ? "in all" : "left", terminal_ && !last ? "   " : "\n");
+                 (last ? short_duration(elapsed) : left).c_str(), last ? "in all" : "left",
+                 terminal_ && !last ? "   " : "\n");
 }
 
 Progress::~Progress() {

@@ -13,10 +13,10 @@ class App;
 
 namespace templar {
 
-// Runs `define` (which adds options to the app), parses argv, runs the function that `define` returned, and turns whatever happens into
-// an exit code. --help ends with the exit code table; --version prints the version.
-// A program that runs OpenMP kernels is started again with OMP_WAIT_POLICY=passive when the environment says nothing:
-// spinning threads cost several programs on one machine most of their speed.
+// Runs `define` (which adds options to the app), parses argv, runs the function that `define` returned, and
+// turns whatever happens into an exit code. --help ends with the exit code table; --version prints the
+// version. A program that runs OpenMP kernels is started again with OMP_WAIT_POLICY=passive when the
+// environment says nothing: spinning threads cost several programs on one machine most of their speed.
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
                 const std::function<std::function<int()>(CLI::App&)>& define);
 
@@ -30,7 +30,8 @@ std::string preset_names();
 std::string short_count(double value);
 std::string short_duration(double seconds);
 
-// A line on stderr that is rewritten in place on a terminal (and printed at most every ten seconds elsewhere): what, share done, rate and time left.
+// A line on stderr that is rewritten in place on a terminal (and printed at most every ten seconds
+// elsewhere): what, share done, rate and time left.
 class Progress {
   public:
     Progress(std::string what, std::string unit, double total);

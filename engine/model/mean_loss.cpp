@@ -9,7 +9,8 @@ namespace templar {
 MeanLoss::MeanLoss(Llama& model, const Corpus& corpus, PageShape shape, int32_t end_token)
     : model_(model), corpus_(corpus), shape_(shape), end_token_(end_token) {
     if (shape.seq != model.seq())
-        fail(ExitCode::input, "mean loss: pages of {} tokens a sequence, expected the model's {}", shape.seq, model.seq());
+        fail(ExitCode::input, "mean loss: pages of {} tokens a sequence, expected the model's {}", shape.seq,
+             model.seq());
     const auto tokens = static_cast<size_t>(model.batch() * model.seq());
     tokens_.resize(tokens);
     labels_.resize(tokens);
@@ -24,8 +25,9 @@ MeanLoss::Sum MeanLoss::over_batches(std::span<const SequenceId> sequences, Pass
     for (size_t begin = 0; begin < sequences.size(); begin += batch) {
         const size_t rows = std::min(batch, sequences.size() - begin), tokens = rows * seq;
         for (size_t row = 0; row < rows; ++row)
-            read_sequence(corpus_, shape_, sequences[begin + row].page, sequences[begin + row].sequence, end_token_,
-                          std::span(tokens_).subspan(row * seq, seq), std::span(labels_).subspan(row * seq, seq));
+            read_sequence(corpus_, shape_, sequences[begin + row].page, sequences[begin + row].sequence,
+                          end_token_, std::span(tokens_).subspan(row * seq, seq),
+                          std::span(labels_).subspan(row * seq, seq));
         pass(std::span<const int32_t>(tokens_).first(tokens), std::span<const int32_t>(labels_).first(tokens),
              std::span(losses_).first(tokens));
         for (size_t i = 0; i < tokens; ++i) {

@@ -1,4 +1,5 @@
-// The mean loss over chosen sequences of a corpus, with or without its gradient: held-out loss, stage 2, training.
+// The mean loss over chosen sequences of a corpus, with or without its gradient: held-out loss, stage 2,
+// training.
 #pragma once
 
 #include "engine/data/corpus.h"
@@ -10,7 +11,8 @@ namespace templar {
 
 class MeanLoss {
   public:
-    // `model` and `corpus` outlive this object. Throws Error(input) when the page's sequence length is not the model's.
+    // `model` and `corpus` outlive this object. Throws Error(input) when the page's sequence length is not
+    // the model's.
     MeanLoss(Llama& model, const Corpus& corpus, PageShape shape, int32_t end_token);
 
     // Mean in nats per counted token. Throws Error(input) when no target counts.
@@ -21,7 +23,8 @@ class MeanLoss {
         int64_t counted = 0;  // targets that were not ignored
     };
     // The sum, and into grads (+=) the gradient of that sum.
-    Sum with_gradient(std::span<const float> params, std::span<const SequenceId> sequences, std::span<float> grads);
+    Sum with_gradient(std::span<const float> params, std::span<const SequenceId> sequences,
+                      std::span<float> grads);
 
   private:
     template <class Pass>
@@ -35,7 +38,8 @@ class MeanLoss {
     std::vector<float> losses_;
 };
 
-// `count` sequences of `seq` tokens (or as many as there are), spread evenly over the corpus; for pages of one sequence.
+// `count` sequences of `seq` tokens (or as many as there are), spread evenly over the corpus; for pages of
+// one sequence.
 std::vector<SequenceId> spread_sequences(const Corpus& corpus, int64_t seq, int64_t count);
 
 }  // namespace templar

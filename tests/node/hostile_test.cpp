@@ -12,7 +12,8 @@ using namespace templar;
 
 namespace {
 
-// A registered participant that commits to and reveals one object per window, made by its tamper function from a well-formed one.
+// A registered participant that commits to and reveals one object per window, made by its tamper function
+// from a well-formed one.
 struct Attack {
     std::string name;
     std::string expected_reason;
@@ -32,7 +33,8 @@ PayloadHeader honest_header(Follower& follower) {
     header.root = replica.root();
     header.layout = replica.layout().hash;
     header.tokens = 64;
-    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(), follower.identity().hotkey(), header.window);
+    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(),
+                                         follower.identity().hotkey(), header.window);
     return header;
 }
 
@@ -45,7 +47,8 @@ Bytes empty_payload(const Layout& layout) {
             for (int32_t i = 0; i < tensor.format.k; ++i)
                 for (int32_t bit = 0; bit < tensor.format.index_bits; ++bit) {
                     const int64_t at = (chunk * tensor.format.k + i) * tensor.format.index_bits + bit;
-                    if (i >> bit & 1) out.indices[at / 8] = static_cast<uint8_t>(out.indices[at / 8] | 1 << (at % 8));
+                    if (i >> bit & 1)
+                        out.indices[at / 8] = static_cast<uint8_t>(out.indices[at / 8] | 1 << (at % 8));
                 }
     }
     return payload;
@@ -53,45 +56,55 @@ Bytes empty_payload(const Layout& layout) {
 
 const std::vector<Attack>& attacks() {
     static const std::vector<Attack> list = {
-        {"cut", "malformed", [](Follower& f, const PayloadHeader& h, Bytes p) {
+        {"cut", "malformed",
+         [](Follower& f, const PayloadHeader& h, Bytes p) {
              Bytes object = well_formed(f, h, p);
              object.resize(object.size() - 1);
              return object;
          }},
-        {"padded", "malformed", [](Follower& f, const PayloadHeader& h, Bytes p) {
+        {"padded", "malformed",
+         [](Follower& f, const PayloadHeader& h, Bytes p) {
              Bytes object = well_formed(f, h, p);
              object.push_back(0);
              return object;
          }},
-        {"bit flipped", "malformed", [](Follower& f, const PayloadHeader& h, Bytes p) {
+        {"bit flipped", "malformed",
+         [](Follower& f, const PayloadHeader& h, Bytes p) {
              Bytes object = well_formed(f, h, p);
              object[object.size() / 2] ^= 1;
              return object;
          }},
-        {"of another run", "malformed", [](Follower& f, PayloadHeader h, Bytes p) {
+        {"of another run", "malformed",
+         [](Follower& f, PayloadHeader h, Bytes p) {
              h.run_id[0] ^= 1;
              return well_formed(f, h, p);
          }},
-        {"of another window", "malformed", [](Follower& f, PayloadHeader h, Bytes p) {
+        {"of another window", "malformed",
+         [](Follower& f, PayloadHeader h, Bytes p) {
              h.window += 1;
              return well_formed(f, h, p);
          }},
-        {"of another layout", "malformed", [](Follower& f, PayloadHeader h, Bytes p) {
+        {"of another layout", "malformed",
+         [](Follower& f, PayloadHeader h, Bytes p) {
              h.layout[31] ^= 1;
              return well_formed(f, h, p);
          }},
-        {"signed by another key", "malformed", [](Follower&, const PayloadHeader& h, Bytes p) {
+        {"signed by another key", "malformed",
+         [](Follower&, const PayloadHeader& h, Bytes p) {
              return encode_payload(Identity::from_seed(sha256(as_bytes("stranger"))), h, p);
          }},
-        {"without possession of the weights", "malformed", [](Follower& f, PayloadHeader h, Bytes p) {
+        {"without possession of the weights", "malformed",
+         [](Follower& f, PayloadHeader h, Bytes p) {
              h.possession[5] ^= 1;
              return well_formed(f, h, p);
          }},
-        {"from an unknown state", "behind", [](Follower& f, PayloadHeader h, Bytes p) {
+        {"from an unknown state", "behind",
+         [](Follower& f, PayloadHeader h, Bytes p) {
              h.root[0] ^= 1;
              return well_formed(f, h, p);
          }},
-        {"with a malformed code", "malformed", [](Follower& f, const PayloadHeader& h, Bytes p) {
+        {"with a malformed code", "malformed",
+         [](Follower& f, const PayloadHeader& h, Bytes p) {
              p[2] = 0;  // a scale byte of 0 with codes that are not
              p.back() = 0xff;
              std::fill(p.begin() + 3, p.end(), uint8_t{0xff});
@@ -99,14 +112,15 @@ const std::vector<Attack>& attacks() {
          }},
         {"not the committed one", "hash_differs", nullptr},
         {"never revealed", "not_retrievable", nullptr},
-        {"empty but well-formed", "", [](Follower& f, const PayloadHeader& h, Bytes p) { return well_formed(f, h, p); }},
+        {"empty but well-formed", "",
+         [](Follower& f, const PayloadHeader& h, Bytes p) { return well_formed(f, h, p); }},
     };
     return list;
 }
 
 // Plays attack number w in window w.
-void attack(const LocalSwarm& swarm, const std::filesystem::path& folder, VirtualClock& clock, const std::atomic<bool>& stop,
-            Hotkey& hotkey) {
+void attack(const LocalSwarm& swarm, const std::filesystem::path& folder, VirtualClock& clock,
+            const std::atomic<bool>& stop, Hotkey& hotkey) {
     NodeOptions node;
     node.bucket_url = swarm.bucket_url;
     node.folder = folder;
@@ -117,21 +131,26 @@ void attack(const LocalSwarm& swarm, const std::filesystem::path& folder, Virtua
     for (const Attack& attack : attacks()) {
         if (!follower.sleep_until(run.start_ms(follower.window()))) return;
         const int64_t window = follower.window();
-        const Bytes good = well_formed(follower, honest_header(follower), empty_payload(follower.replica().layout()));
-        Bytes object = attack.make ? attack.make(follower, honest_header(follower), empty_payload(follower.replica().layout())) : good;
+        const Bytes good =
+            well_formed(follower, honest_header(follower), empty_payload(follower.replica().layout()));
+        Bytes object = attack.make ? attack.make(follower, honest_header(follower),
+                                                 empty_payload(follower.replica().layout()))
+                                   : good;
         const Commit commit{.run_id = follower.run().id,
                             .window = window,
                             .object_hash = sha256(object),
                             .object_bytes = follower.object_bytes(),
                             .tokens = 64};
-        follower.bucket().create(commit_key(window, hotkey), seal(follower.identity(), "commit", commit_to_json(commit)));
+        follower.bucket().create(commit_key(window, hotkey),
+                                 seal(follower.identity(), "commit", commit_to_json(commit)));
         follower.sleep_until(run.start_ms(window + 1));
         if (attack.name == "not the committed one") {
             PayloadHeader other = honest_header(follower);
             other.tokens = 65;
             object = well_formed(follower, other, empty_payload(follower.replica().layout()));
         }
-        if (attack.name != "never revealed") follower.payload_bucket().create(payload_key(window, hotkey), object);
+        if (attack.name != "never revealed")
+            follower.payload_bucket().create(payload_key(window, hotkey), object);
         const std::optional<Record> record = follower.wait_for_record();
         if (!record) return;
         follower.apply(*record, *follower.fetch_payloads(*record, {}));
@@ -157,8 +176,10 @@ TEST_CASE("every malformed payload is refused with its reason while the honest m
         participant.reset();
     });
     const auto windows = static_cast<int64_t>(attacks().size());
-    const std::vector<Digest> roots =
-        run_virtual(swarm, {.windows = windows, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}}, clock);
+    const std::vector<Digest> roots = run_virtual(
+        swarm,
+        {.windows = windows, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}},
+        clock);
     stop = true;
     thread.join();
     if (trouble) std::rethrow_exception(trouble);
@@ -170,8 +191,10 @@ TEST_CASE("every malformed payload is refused with its reason while the honest m
         CAPTURE(attack.name);
         const auto object = bucket->get(record_key(window), max_record_bytes);
         REQUIRE(object);
-        const Record record = record_from_json(unseal(*object, "record", "record").body, swarm.created.run.id, window);
-        // A window behind an unknown-root or refused payload keeps a penalty, but the honest miners' updates are merged.
+        const Record record =
+            record_from_json(unseal(*object, "record", "record").body, swarm.created.run.id, window);
+        // A window behind an unknown-root or refused payload keeps a penalty, but the honest miners' updates
+        // are merged.
         int64_t honest = 0;
         for (const RecordEntry& entry : record.accepted) honest += entry.hotkey != attacker;
         CHECK(honest == 2);
@@ -202,13 +225,15 @@ TEST_CASE("what a stranger writes into the bucket stops nobody") {
     bucket->put("scores/00000002", as_bytes("a file where a folder should be"));
     for (int i = 0; i < 50; ++i) bucket->put(fmt::format("commit/00000001/noise-{}", i), as_bytes("junk"));
 
-    const std::vector<Digest> roots =
-        run_virtual(swarm, {.windows = 5, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}}, clock);
+    const std::vector<Digest> roots = run_virtual(
+        swarm, {.windows = 5, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}},
+        clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
     for (int64_t window = 0; window < 5; ++window) {
         CAPTURE(window);
-        const Record record = record_from_json(unseal(*bucket->get(record_key(window), max_record_bytes), "record", "record").body,
-                                               swarm.created.run.id, window);
+        const Record record = record_from_json(
+            unseal(*bucket->get(record_key(window), max_record_bytes), "record", "record").body,
+            swarm.created.run.id, window);
         CHECK(record.accepted.size() >= 1);  // who has no weight yet need not be on the gather list
         CHECK(record.rejected.empty());
     }
@@ -218,7 +243,8 @@ TEST_CASE("a payload that its owner removes after it was accepted is read from t
     const sample::TemporaryFolder folder;
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2);
-    const VirtualRunOptions options{.windows = 3, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
+    const VirtualRunOptions options{
+        .windows = 3, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
     const std::vector<Digest> roots = run_virtual(swarm, options, clock);
     for (size_t miner : {1, 2}) std::filesystem::remove_all(swarm.peers[miner].folder / "bucket" / "payload");
 

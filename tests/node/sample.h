@@ -14,15 +14,18 @@ namespace templar::sample {
 
 using templar::TemporaryFolder;
 
-// `bytes` of sentences in a made-up grammar: each word tells something about the next one. Names are made of syllables, so that
-// a tokenizer of several hundred tokens finds enough to merge.
+// `bytes` of sentences in a made-up grammar: each word tells something about the next one. Names are made of
+// syllables, so that a tokenizer of several hundred tokens finds enough to merge.
 inline std::string text(size_t bytes) {
-    static constexpr const char* subjects[] = {"the miner", "a validator", "the bucket", "one window", "the record", "a stranger"};
+    static constexpr const char* subjects[] = {"the miner",  "a validator", "the bucket",
+                                               "one window", "the record",  "a stranger"};
     static constexpr const char* verbs[] = {"keeps", "writes", "signs", "checks", "forgets", "commits to"};
-    static constexpr const char* objects[] = {"every payload", "the state", "its own key", "a page of text", "the weights", "no secret"};
+    static constexpr const char* objects[] = {"every payload",  "the state",   "its own key",
+                                              "a page of text", "the weights", "no secret"};
     CounterRng rng(sha256(as_bytes("sample text")));
     std::string result;
-    static constexpr const char* syllables[] = {"ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zu", "dan", "fer", "gil", "hom", "jun"};
+    static constexpr const char* syllables[] = {"ba", "ke", "li",  "mo",  "nu",  "ra",  "se", "ti",
+                                                "vo", "zu", "dan", "fer", "gil", "hom", "jun"};
     while (result.size() < bytes) {
         const uint64_t subject = rng.below(6);
         if (rng.below(3) == 0) {
@@ -42,8 +45,16 @@ inline std::string text(size_t bytes) {
 inline RunDescription run_description() {
     RunDescription run;
     run.name = "test";
-    run.model = {.vocab_size = 300, .hidden_size = 32, .intermediate_size = 64, .layers = 2, .heads = 2, .kv_heads = 1,
-                 .head_dim = 16, .rms_norm_eps = 1e-6f, .rope_theta = 10000.0f, .tie_word_embeddings = true};
+    run.model = {.vocab_size = 300,
+                 .hidden_size = 32,
+                 .intermediate_size = 64,
+                 .layers = 2,
+                 .heads = 2,
+                 .kv_heads = 1,
+                 .head_dim = 16,
+                 .rms_norm_eps = 1e-6f,
+                 .rope_theta = 10000.0f,
+                 .tie_word_embeddings = true};
     run.seq = 32;
     run.t0_ms = 1'000'000'010'000;  // the virtual clock starts ten seconds earlier
     run.block_ms = 1000;
@@ -67,8 +78,8 @@ inline RunDescription run_description() {
 
 inline constexpr int64_t clock_start_ms = 1'000'000'000'000;
 
-inline LocalSwarm swarm(const std::filesystem::path& folder, Clock& clock, int miners, int copycats = 0, int noise = 0,
-                        int validators = 1) {
+inline LocalSwarm swarm(const std::filesystem::path& folder, Clock& clock, int miners, int copycats = 0,
+                        int noise = 0, int validators = 1) {
     write_file(folder / "text.txt", as_bytes(text(200'000)));
     LocalSwarmOptions options;
     options.folder = folder / "swarm";

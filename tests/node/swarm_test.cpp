@@ -26,8 +26,13 @@ Digest final_root(int threads, const std::vector<size_t>& order, int64_t windows
     const sample::TemporaryFolder folder;
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 3);
-    const std::vector<Digest> roots =
-        run_virtual(swarm, {.windows = windows, .threads = threads, .tokens_per_window = 256, .micro_batch = 2, .start_order = order}, clock);
+    const std::vector<Digest> roots = run_virtual(swarm,
+                                                  {.windows = windows,
+                                                   .threads = threads,
+                                                   .tokens_per_window = 256,
+                                                   .micro_batch = 2,
+                                                   .start_order = order},
+                                                  clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
     CHECK(roots.front() != swarm.created.run.description.genesis_root);
     return roots.front();
@@ -46,11 +51,14 @@ TEST_CASE("a swarm learns, and its cheaters end below every honest miner") {
     const sample::TemporaryFolder folder;
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 3, 1, 1);
-    run_virtual(swarm, {.windows = 20, .threads = 1, .tokens_per_window = 512, .micro_batch = 4, .start_order = {}}, clock);
+    run_virtual(swarm,
+                {.windows = 20, .threads = 1, .tokens_per_window = 512, .micro_batch = 4, .start_order = {}},
+                clock);
     const auto summary = nlohmann::json::parse(summary_json(read_run(swarm.folder)));
     CHECK(summary.at("roots_equal") == true);
     CHECK(summary.at("windows") == 20);
-    CHECK(summary.at("heldout_loss_end").get<double>() < summary.at("heldout_loss_start").get<double>() - 0.5);
+    CHECK(summary.at("heldout_loss_end").get<double>() <
+          summary.at("heldout_loss_start").get<double>() - 0.5);
     std::vector<std::string> ranking;
     for (const auto& peer : summary.at("peers")) ranking.push_back(peer.at("role"));
     REQUIRE(ranking.size() == 5);
@@ -70,7 +78,8 @@ TEST_CASE("participants that stop and start again end in the same root as those 
     const sample::TemporaryFolder folder;
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 3);
-    VirtualRunOptions options{.windows = 3, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {}};
+    VirtualRunOptions options{
+        .windows = 3, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {}};
     run_virtual(swarm, options, clock);
     options.windows = 8;
     const std::vector<Digest> roots = run_virtual(swarm, options, clock);
@@ -81,8 +90,10 @@ TEST_CASE("two validators: one record each window, one state") {
     const sample::TemporaryFolder folder;
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2, 0, 0, 2);
-    const std::vector<Digest> roots =
-        run_virtual(swarm, {.windows = 6, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {1, 0, 2, 3}}, clock);
+    const std::vector<Digest> roots = run_virtual(
+        swarm,
+        {.windows = 6, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {1, 0, 2, 3}},
+        clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
     const auto bucket = open_bucket(swarm.bucket_url, false);
     CHECK(bucket->list("record/").size() == 6);
@@ -101,7 +112,9 @@ TEST_CASE("a run description edited after the run began is refused") {
     text.replace(at, 14, "\"put_ms\": 9999");
     write_file(file, as_bytes(text));
     try {
-        run_virtual(swarm, {.windows = 1, .threads = 1, .tokens_per_window = 64, .micro_batch = 2, .start_order = {}}, clock);
+        run_virtual(
+            swarm, {.windows = 1, .threads = 1, .tokens_per_window = 64, .micro_batch = 2, .start_order = {}},
+            clock);
         FAIL("the edited description was believed");
     } catch (const Error& error) {
         CHECK(error.code() == ExitCode::diverged);
@@ -127,6 +140,7 @@ TEST_CASE("creating a run refuses texts that are missing, empty, binary or too s
     write_file(folder.path() / "empty.txt", {});
     write_file(folder.path() / "binary.txt", as_bytes(std::string_view("some text\0and a zero byte", 25)));
     write_file(folder.path() / "short.txt", as_bytes("Only one sentence.\nAnd another.\n"));
-    for (const char* name : {"missing.txt", "empty.txt", "binary.txt"}) CHECK(message(name).find(name) != std::string::npos);
+    for (const char* name : {"missing.txt", "empty.txt", "binary.txt"})
+        CHECK(message(name).find(name) != std::string::npos);
     CHECK(message("short.txt") != "accepted");
 }

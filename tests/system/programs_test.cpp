@@ -20,14 +20,17 @@ using namespace templar;
 
 namespace {
 
-std::string program(const std::string& name) { return std::string(TEMPLAR_BIN_DIR) + "/" + name; }
+std::string program(const std::string& name) {
+    return std::string(TEMPLAR_BIN_DIR) + "/" + name;
+}
 
 struct Result {
     int code;
     std::string output;  // stdout and stderr
 };
 
-pid_t spawn(const std::vector<std::string>& argv, const std::filesystem::path& log, int64_t file_size_limit = 0) {
+pid_t spawn(const std::vector<std::string>& argv, const std::filesystem::path& log,
+            int64_t file_size_limit = 0) {
     std::vector<char*> pointers;
     for (const std::string& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
     pointers.push_back(nullptr);
@@ -51,13 +54,16 @@ int wait_for(pid_t pid) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Result run(const std::vector<std::string>& argv, const std::filesystem::path& folder, int64_t file_size_limit = 0) {
+Result run(const std::vector<std::string>& argv, const std::filesystem::path& folder,
+           int64_t file_size_limit = 0) {
     const std::filesystem::path log = folder / ("out-" + to_hex(ByteSpan(random_secret()).first(4)));
     const int code = wait_for(spawn(argv, log, file_size_limit));
     return {code, read_text_file(log, 1 << 24)};
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 // Waits until `done` holds; false after a minute.
 bool eventually(const std::function<bool()>& done) {
@@ -90,9 +96,21 @@ std::filesystem::path sample_text(const std::filesystem::path& folder, size_t by
     return folder / "text.txt";
 }
 
-std::vector<std::string> small_swarm(const std::filesystem::path& folder, const std::vector<std::string>& more) {
-    std::vector<std::string> argv = {program("swarm"), "--folder", (folder / "swarm").string(), "--text", sample_text(folder).string(),
-                                     "--preset", "tiny", "--miners", "2", "--copycats", "0", "--noise", "0"};
+std::vector<std::string> small_swarm(const std::filesystem::path& folder,
+                                     const std::vector<std::string>& more) {
+    std::vector<std::string> argv = {program("swarm"),
+                                     "--folder",
+                                     (folder / "swarm").string(),
+                                     "--text",
+                                     sample_text(folder).string(),
+                                     "--preset",
+                                     "tiny",
+                                     "--miners",
+                                     "2",
+                                     "--copycats",
+                                     "0",
+                                     "--noise",
+                                     "0"};
     argv.insert(argv.end(), more.begin(), more.end());
     return argv;
 }
@@ -113,11 +131,14 @@ TEST_CASE("every program teaches by --help and refuses an unknown option") {
 TEST_CASE("bad texts end in one clear line and exit code 3") {
     const sample::TemporaryFolder folder;
     write_file(folder.path() / "empty.txt", {});
-    write_file(folder.path() / "binary.txt", as_bytes(std::string_view("\x7f" "ELF\0\0\1", 7)));
+    write_file(folder.path() / "binary.txt", as_bytes(std::string_view("\x7f"
+                                                                       "ELF\0\0\1",
+                                                                       7)));
     for (const char* name : {"missing.txt", "empty.txt", "binary.txt"}) {
         CAPTURE(name);
         const Result result = run({program("swarm"), "--folder", (folder.path() / "swarm").string(), "--text",
-                                   (folder.path() / name).string()}, folder.path());
+                                   (folder.path() / name).string()},
+                                  folder.path());
         CHECK(result.code == 3);
         CHECK(contains(result.output, name));
     }
@@ -128,8 +149,10 @@ TEST_CASE("a key file readable by others is refused with the chmod to type") {
     REQUIRE(run(small_swarm(folder.path(), {"--create-only"}), folder.path()).code == 0);
     const std::filesystem::path peer = folder.path() / "swarm" / "peers" / "validator-1";
     ::chmod((peer / "key").c_str(), 0644);
-    const Result result = run({program("validator"), "--bucket", "file://" + (folder.path() / "swarm" / "bucket").string(), "--folder",
-                               peer.string()}, folder.path());
+    const Result result =
+        run({program("validator"), "--bucket", "file://" + (folder.path() / "swarm" / "bucket").string(),
+             "--folder", peer.string()},
+            folder.path());
     CHECK(result.code == 6);
     CHECK(contains(result.output, "chmod"));
 }
@@ -138,10 +161,13 @@ TEST_CASE("a virtual swarm by the program: same root for 1 and 2 threads") {
     std::string roots[2];
     for (int threads : {1, 2}) {
         const sample::TemporaryFolder folder;
-        const Result result = run(small_swarm(folder.path(), {"--virtual-clock", "--tokens-per-window", "256", "--windows", "4",
-                                                              "--threads", std::to_string(threads)}), folder.path());
+        const Result result =
+            run(small_swarm(folder.path(), {"--virtual-clock", "--tokens-per-window", "256", "--windows", "4",
+                                            "--threads", std::to_string(threads)}),
+                folder.path());
         REQUIRE(result.code == 0);
-        const auto summary = nlohmann::json::parse(read_text_file(folder.path() / "swarm" / "summary.json", 1 << 20));
+        const auto summary =
+            nlohmann::json::parse(read_text_file(folder.path() / "swarm" / "summary.json", 1 << 20));
         CHECK(summary.at("roots_equal") == true);
         CHECK(std::filesystem::file_size(folder.path() / "swarm" / "report.html") > 1000);
         roots[threads - 1] = summary.at("root");
@@ -151,7 +177,8 @@ TEST_CASE("a virtual swarm by the program: same root for 1 and 2 threads") {
 
 TEST_CASE("Ctrl-C ends the whole swarm and leaves no process") {
     const sample::TemporaryFolder folder;
-    const pid_t swarm = spawn(small_swarm(folder.path(), {"--windows", "100000", "--window-seconds", "1"}), folder.path() / "log");
+    const pid_t swarm = spawn(small_swarm(folder.path(), {"--windows", "100000", "--window-seconds", "1"}),
+                              folder.path() / "log");
     CHECK(eventually([&] { return std::filesystem::exists(folder.path() / "swarm" / "bucket" / "record"); }));
     ::kill(swarm, SIGINT);
     CHECK(wait_for(swarm) == 130);
@@ -161,7 +188,8 @@ TEST_CASE("Ctrl-C ends the whole swarm and leaves no process") {
 
 TEST_CASE("the swarm's death by kill -9 takes its processes with it") {
     const sample::TemporaryFolder folder;
-    const pid_t swarm = spawn(small_swarm(folder.path(), {"--windows", "100000", "--window-seconds", "1"}), folder.path() / "log");
+    const pid_t swarm = spawn(small_swarm(folder.path(), {"--windows", "100000", "--window-seconds", "1"}),
+                              folder.path() / "log");
     CHECK(eventually([&] { return processes_of(folder.path()) == 4; }));
     ::kill(swarm, SIGKILL);
     CHECK(wait_for(swarm) == 128 + SIGKILL);
@@ -170,13 +198,22 @@ TEST_CASE("the swarm's death by kill -9 takes its processes with it") {
 
 TEST_CASE("miners killed with -9 again and again come back to the run's state") {
     const sample::TemporaryFolder folder;
-    REQUIRE(run(small_swarm(folder.path(), {"--create-only", "--window-seconds", "1", "--start-in", "1"}), folder.path()).code == 0);
+    REQUIRE(run(small_swarm(folder.path(), {"--create-only", "--window-seconds", "1", "--start-in", "1"}),
+                folder.path())
+                .code == 0);
     const std::filesystem::path peers = folder.path() / "swarm" / "peers";
     const std::string bucket = "file://" + (folder.path() / "swarm" / "bucket").string();
     auto start = [&](const std::string& name) {
         std::filesystem::create_directories(peers / name);
-        std::vector<std::string> argv = {program(name == "validator-1" ? "validator" : "miner"), "--bucket", bucket, "--folder",
-                                         (peers / name).string(), "--threads", "1", "--last-window", "14"};
+        std::vector<std::string> argv = {program(name == "validator-1" ? "validator" : "miner"),
+                                         "--bucket",
+                                         bucket,
+                                         "--folder",
+                                         (peers / name).string(),
+                                         "--threads",
+                                         "1",
+                                         "--last-window",
+                                         "14"};
         return spawn(argv, peers / name / "log.txt");
     };
     const pid_t validator = start("validator-1");
@@ -192,7 +229,8 @@ TEST_CASE("miners killed with -9 again and again come back to the run's state") 
     CHECK(wait_for(validator) == 0);
     CHECK(wait_for(steady) == 0);
     CHECK(wait_for(last) == 0);
-    const std::string roots[] = {last_line(peers / "validator-1" / "log.txt"), last_line(peers / "miner-1" / "log.txt"),
+    const std::string roots[] = {last_line(peers / "validator-1" / "log.txt"),
+                                 last_line(peers / "miner-1" / "log.txt"),
                                  last_line(peers / "miner-2" / "log.txt")};
     auto root = [](const std::string& line) { return line.substr(line.size() - 64); };
     REQUIRE(roots[0].size() > 64);
@@ -204,16 +242,24 @@ TEST_CASE("miners killed with -9 again and again come back to the run's state") 
 
 TEST_CASE("a full disk ends in one clear line and exit code 5, and the next start goes on") {
     const sample::TemporaryFolder folder;
-    REQUIRE(run(small_swarm(folder.path(), {"--create-only", "--window-seconds", "1", "--start-in", "0"}), folder.path()).code == 0);
+    REQUIRE(run(small_swarm(folder.path(), {"--create-only", "--window-seconds", "1", "--start-in", "0"}),
+                folder.path())
+                .code == 0);
     const std::string bucket = "file://" + (folder.path() / "swarm" / "bucket").string();
-    const std::vector<std::string> miner = {program("miner"), "--bucket", bucket, "--folder",
-                                            (folder.path() / "swarm" / "peers" / "miner-1").string(), "--threads", "1"};
+    const std::vector<std::string> miner = {program("miner"),
+                                            "--bucket",
+                                            bucket,
+                                            "--folder",
+                                            (folder.path() / "swarm" / "peers" / "miner-1").string(),
+                                            "--threads",
+                                            "1"};
     // Enough for the log and the data, too little for a checkpoint of the model.
     const Result starved = run(miner, folder.path(), 64 << 10);
     CHECK(starved.code == 5);
     CHECK(contains(starved.output, "miner: "));
     const pid_t again = spawn(miner, folder.path() / "again.txt");
-    const std::filesystem::path events = folder.path() / "swarm" / "peers" / "miner-1" / "checkpoint.safetensors";
+    const std::filesystem::path events =
+        folder.path() / "swarm" / "peers" / "miner-1" / "checkpoint.safetensors";
     CHECK(eventually([&] { return std::filesystem::exists(events); }));
     ::kill(again, SIGINT);
     CHECK(wait_for(again) == 130);

@@ -12,7 +12,8 @@ using namespace templar;
 int main(int argc, char** argv) {
     return run_program(
         argc, argv, "miner",
-        "Trains one model together with others: each window it trains on its assigned pages, compresses its momentum,\n"
+        "Trains one model together with others: each window it trains on its assigned pages, compresses its "
+        "momentum,\n"
         "commits to the result, uploads it, and applies what the validators' record accepts.\n\n"
         "  miner --bucket file:///mnt/shared/my-run/bucket --folder /mnt/shared/my-run/peers/me\n\n"
         "Stop it with Ctrl-C and start it again with the same folder: it goes on where it was, to the bit.",
@@ -21,7 +22,8 @@ int main(int argc, char** argv) {
             auto options = std::make_shared<MinerOptions>();
             auto behaviour = std::make_shared<std::string>("honest");
             flags->add_to(app);
-            app.add_option("--micro-batch", options->micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 4096));
+            app.add_option("--micro-batch", options->micro_batch, "sequences per forward and backward")
+                ->check(CLI::Range(1, 4096));
             app.add_option("--tokens-per-window", options->tokens_per_window,
                            "fixed work per window; 0: as much as its time allows")
                 ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));

@@ -12,7 +12,9 @@ using namespace templar;
 
 int main(int argc, char** argv) {
     return run_program(
-        argc, argv, "report", "Turns the logs of a run into one self-contained HTML page: losses, scores, penalties with reasons, times.\n\n"
+        argc, argv, "report",
+        "Turns the logs of a run into one self-contained HTML page: losses, scores, penalties with reasons, "
+        "times.\n\n"
         "  report build/demo",
         [](CLI::App& app) {
             struct Options {
@@ -23,7 +25,9 @@ int main(int argc, char** argv) {
             app.add_option("run", options->folder, "run folder, with peers/<name>/events.jsonl")
                 ->required()
                 ->type_name("RUN_FOLDER");
-            app.add_option("--out", options->out, "the page to write (replaced if it exists); default: report.html in the run folder")
+            app.add_option(
+                   "--out", options->out,
+                   "the page to write (replaced if it exists); default: report.html in the run folder")
                 ->type_name("FILE");
             app.add_flag("--json", options->json, "print a summary as JSON instead of writing a page");
             return [options] {

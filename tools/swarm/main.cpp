@@ -40,35 +40,45 @@ struct SwarmFlags {
 };
 
 void SwarmFlags::add_to(CLI::App& app) {
-    app.add_option("--folder", local.folder, "where the run is made: bucket, peers, report.html, summary.json")->required();
-    app.add_option("--text", local.texts, "text files to train on (UTF-8; documents may be divided by lines <|endoftext|>)")
+    app.add_option("--folder", local.folder,
+                   "where the run is made: bucket, peers, report.html, summary.json")
+        ->required();
+    app.add_option("--text", local.texts,
+                   "text files to train on (UTF-8; documents may be divided by lines <|endoftext|>)")
         ->required();
     app.add_option("--text-name", local.text_description, "what the report calls the text");
     app.add_option("--preset", preset, "shape of the model: " + preset_names());
     app.add_option("--validators", local.validators, "number of validators")->check(CLI::Range(1, 8));
     app.add_option("--miners", local.miners, "honest miners")->check(CLI::Range(0, 64));
-    app.add_option("--copycats", local.copycats, "miners that re-publish another's payload")->check(CLI::Range(0, 16));
+    app.add_option("--copycats", local.copycats, "miners that re-publish another's payload")
+        ->check(CLI::Range(0, 16));
     app.add_option("--noise", local.noise, "miners that publish noise")->check(CLI::Range(0, 16));
     app.add_option("--windows", windows, "length of the run")->check(CLI::Range(1, 1000000));
     app.add_option("--window-seconds", window_seconds, "length of a window")->check(CLI::Range(0.5, 86400.0));
-    app.add_option("--start-in", start_seconds, "seconds from the run's creation to its first window")->check(CLI::Range(0.0, 1e7));
-    app.add_option("--tokens-per-window", tokens_per_window, "fixed work per miner and window; 0: what its time allows")
+    app.add_option("--start-in", start_seconds, "seconds from the run's creation to its first window")
+        ->check(CLI::Range(0.0, 1e7));
+    app.add_option("--tokens-per-window", tokens_per_window,
+                   "fixed work per miner and window; 0: what its time allows")
         ->check(CLI::Range(0, 1 << 30));
-    app.add_option("--micro-batch", micro_batch, "sequences per forward and backward")->check(CLI::Range(1, 1024));
+    app.add_option("--micro-batch", micro_batch, "sequences per forward and backward")
+        ->check(CLI::Range(1, 1024));
     app.add_option("--learning-rate", eta, "peak of the schedule")->check(CLI::Range(0.0, 1.0));
     app.add_option("--momentum", beta, "decay of the momentum per window")->check(CLI::Range(0.0f, 0.9999f));
     app.add_option("--threads", threads, "processors of each participant; 0: all")->check(CLI::Range(0, 256));
     app.add_option("--seed", local.seed, "of the genesis weights");
     app.add_flag("--virtual-clock", virtual_clock,
-                 "all participants in this process on a clock that jumps: as fast as it computes, the same result every time "
+                 "all participants in this process on a clock that jumps: as fast as it computes, the same "
+                 "result every time "
                  "(needs --tokens-per-window)");
     app.add_flag("--replace", replace, "remove an earlier run made by swarm in this folder");
-    app.add_flag("--create-only", create_only, "make the run and its validators' keys, start nothing (for several machines)");
+    app.add_flag("--create-only", create_only,
+                 "make the run and its validators' keys, start nothing (for several machines)");
 }
 
 void SwarmFlags::prepare() {
     if (virtual_clock && tokens_per_window == 0)
-        fail(ExitCode::usage, "--virtual-clock: time stands still while miners train, so say --tokens-per-window");
+        fail(ExitCode::usage,
+             "--virtual-clock: time stands still while miners train, so say --tokens-per-window");
     if (replace && std::filesystem::exists(local.folder / "swarm.json")) {
         for (const char* name : {"bucket", "peers", "swarm.json", "summary.json", "report.html"})
             std::filesystem::remove_all(local.folder / name);
@@ -89,11 +99,15 @@ void SwarmFlags::prepare() {
     run.immunity_windows = 10;
     run.beta = beta;
     const int64_t warmup = std::max<int64_t>(1, windows / 6);
-    run.schedule = {.peak = eta, .floor_share = 0.2, .warmup_steps = warmup, .cosine_steps = std::max<int64_t>(1, windows - warmup)};
+    run.schedule = {.peak = eta,
+                    .floor_share = 0.2,
+                    .warmup_steps = warmup,
+                    .cosine_steps = std::max<int64_t>(1, windows - warmup)};
     run.gather_refresh_windows = 2;
     run.weights_every_windows = 2;
     run.payload_windows = 2000;  // who comes later than that cannot replay the run
-    // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees on all.
+    // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees
+    // on all.
     run.gauntlet.overlap_flag = 0.95;
     run.gauntlet.overlap_ban = 0.99;
     run.gauntlet.openskill.beta = 7.0;
@@ -115,9 +129,12 @@ int SwarmFlags::run() {
     SystemClock clock;
     const LocalSwarm swarm = create_local_swarm(local, clock);
     if (create_only) {
-        std::fprintf(stderr, "swarm: made run %s; next:\n  validator --bucket %s --folder %s\n  miner --bucket %s --folder %s\n",
-                     to_hex(swarm.created.run.id).c_str(), swarm.bucket_url.c_str(), swarm.peers.front().folder.c_str(),
-                     swarm.bucket_url.c_str(), (swarm.folder / "peers" / "my-name").c_str());
+        std::fprintf(stderr,
+                     "swarm: made run %s; next:\n  validator --bucket %s --folder %s\n  miner --bucket %s "
+                     "--folder %s\n",
+                     to_hex(swarm.created.run.id).c_str(), swarm.bucket_url.c_str(),
+                     swarm.peers.front().folder.c_str(), swarm.bucket_url.c_str(),
+                     (swarm.folder / "peers" / "my-name").c_str());
         return 0;
     }
     return run_processes(swarm);
@@ -127,13 +144,22 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
     const std::filesystem::path programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
     Processes processes;
     for (const LocalPeer& peer : swarm.peers) {
-        std::vector<std::string> argv = {(programs / (peer.role == "validator" ? "validator" : "miner")).string(),
-                                         "--bucket", swarm.bucket_url, "--folder", peer.folder.string(),
-                                         "--run-id", to_hex(swarm.created.run.id), "--threads", std::to_string(threads),
-                                         "--last-window", std::to_string(windows - 1)};
+        std::vector<std::string> argv = {
+            (programs / (peer.role == "validator" ? "validator" : "miner")).string(),
+            "--bucket",
+            swarm.bucket_url,
+            "--folder",
+            peer.folder.string(),
+            "--run-id",
+            to_hex(swarm.created.run.id),
+            "--threads",
+            std::to_string(threads),
+            "--last-window",
+            std::to_string(windows - 1)};
         if (peer.role != "validator") {
-            argv.insert(argv.end(), {"--behaviour", peer.role == "miner" ? "honest" : peer.role, "--micro-batch",
-                                     std::to_string(micro_batch), "--tokens-per-window", std::to_string(tokens_per_window)});
+            argv.insert(argv.end(), {"--behaviour", peer.role == "miner" ? "honest" : peer.role,
+                                     "--micro-batch", std::to_string(micro_batch), "--tokens-per-window",
+                                     std::to_string(tokens_per_window)});
         }
         processes.start(peer.name, argv, peer.folder / "log.txt");
     }
@@ -143,8 +169,8 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
         table.follow();
         for (const Processes::Ended& ended : processes.collect()) {
             if (ended.exit_code == 0) continue;
-            std::fprintf(stderr, "swarm: %s ended with code %d: %s (all of it: %s)\n", ended.name.c_str(), ended.exit_code,
-                         last_line(ended.log).c_str(), ended.log.c_str());
+            std::fprintf(stderr, "swarm: %s ended with code %d: %s (all of it: %s)\n", ended.name.c_str(),
+                         ended.exit_code, last_line(ended.log).c_str(), ended.log.c_str());
             lost_any = true;
             lost_validator |= ended.name == swarm.peers.front().name;
         }
@@ -158,8 +184,14 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
 }
 
 int SwarmFlags::run_in_this_process(const LocalSwarm& swarm, VirtualClock& clock) {
-    run_virtual(swarm, {.windows = windows, .threads = threads, .tokens_per_window = tokens_per_window,
-                        .micro_batch = micro_batch, .start_order = {}, .stop = &stop_requested()}, clock);
+    run_virtual(swarm,
+                {.windows = windows,
+                 .threads = threads,
+                 .tokens_per_window = tokens_per_window,
+                 .micro_batch = micro_batch,
+                 .start_order = {},
+                 .stop = &stop_requested()},
+                clock);
     if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
     WindowTable table(swarm, windows);
     table.follow();
@@ -179,13 +211,15 @@ int SwarmFlags::finish(const LocalSwarm& swarm) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    return run_program(argc, argv, "swarm",
-                       "Runs a whole swarm on this machine: one model, trained by several miners (some of them cheating), judged by a\n"
-                       "validator, everything passing through a bucket folder; then a summary and report.html.\n\n"
-                       "  swarm --folder build/my-run --text book.txt --miners 3 --windows 20",
-                       [](CLI::App& app) {
-                           auto flags = std::make_shared<SwarmFlags>();
-                           flags->add_to(app);
-                           return [flags] { return flags->run(); };
-                       });
+    return run_program(
+        argc, argv, "swarm",
+        "Runs a whole swarm on this machine: one model, trained by several miners (some of them cheating), "
+        "judged by a\n"
+        "validator, everything passing through a bucket folder; then a summary and report.html.\n\n"
+        "  swarm --folder build/my-run --text book.txt --miners 3 --windows 20",
+        [](CLI::App& app) {
+            auto flags = std::make_shared<SwarmFlags>();
+            flags->add_to(app);
+            return [flags] { return flags->run(); };
+        });
 }

@@ -16,7 +16,8 @@
 
 namespace templar {
 
-void Processes::start(const std::string& name, const std::vector<std::string>& argv, const std::filesystem::path& log) {
+void Processes::start(const std::string& name, const std::vector<std::string>& argv,
+                      const std::filesystem::path& log) {
     std::vector<char*> pointers;
     for (const std::string& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
     pointers.push_back(nullptr);
@@ -66,7 +67,9 @@ void Processes::stop_all() {
     children_.clear();
 }
 
-Processes::~Processes() { stop_all(); }
+Processes::~Processes() {
+    stop_all();
+}
 
 std::string last_line(const std::filesystem::path& path) {
     std::ifstream file(path);

@@ -17,9 +17,10 @@ class Processes {
     // Stops whatever still runs: SIGTERM, then SIGKILL after a grace of five seconds; waits for every one.
     ~Processes();
 
-    // Starts argv[0] with stdout and stderr appended to `log`. The child is told to end (SIGTERM) when this process dies in whatever
-    // way. Throws Error(internal) when it cannot be started.
-    void start(const std::string& name, const std::vector<std::string>& argv, const std::filesystem::path& log);
+    // Starts argv[0] with stdout and stderr appended to `log`. The child is told to end (SIGTERM) when this
+    // process dies in whatever way. Throws Error(internal) when it cannot be started.
+    void start(const std::string& name, const std::vector<std::string>& argv,
+               const std::filesystem::path& log);
 
     struct Ended {
         std::string name;
