@@ -97,7 +97,7 @@ void run_validator(const json& validator, const std::string& version) {
     const OpenSkillParams params = read_params(validator.at("params"), version);
     const json hparams = validator.value("hparams", json::object());
     const double threshold = hparams.value("bma_threshold", 0.0);
-    const size_t warmup = hparams.value("bma_warmup_steps", size_t{0});
+    const size_t warmup = hparams.value("bma_warmup_windows", size_t{0});
 
     std::map<int, ValidatorPeer> peers;
     std::vector<std::pair<int, double>> waiting;  // in the order first recorded
