@@ -50,8 +50,6 @@ class Checks : public JsonFields {
     std::string what_, path_;
 };
 
-// ---- Writing
-
 bool is_utf8(const std::string& text) {
     try {
         json(text).dump();
@@ -164,8 +162,6 @@ class Writer final : public Checks {
 
     json& out_;
 };
-
-// ---- Reading
 
 // A value as it may stand in a message.
 std::string shown(const json& value) {

@@ -1,0 +1,113 @@
+// What a validator decides about a window: who is gathered, whose payloads count (docs/protocol.md §6, §8.4).
+#include "engine/optim/schedule.h"
+#include "node/validator.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace templar {
+
+// The gather list of a window that begins two windows from now (§8.4).
+std::vector<Hotkey> Validator::choose_gather(int64_t window) {
+    const RunDescription& run = follower_.description();
+    const std::map<Hotkey, double> consensus = follower_.chain().consensus();
+    std::vector<std::pair<double, Hotkey>> weighted;
+    std::vector<Hotkey> active, unrated;
+    for (const Neuron& peer : follower_.chain().neurons()) {
+        if (peer.role != "miner" || !gauntlet_.active(peer.hotkey, window)) continue;
+        const auto state = gauntlet_.peers().find(peer.hotkey);
+        if (state != gauntlet_.peers().end() && state->second.banned_until > window) continue;
+        active.push_back(peer.hotkey);
+        if (state == gauntlet_.peers().end() || !state->second.rated) unrated.push_back(peer.hotkey);
+        const auto weight = consensus.find(peer.hotkey);
+        if (weight != consensus.end() && weight->second > 0)
+            weighted.emplace_back(weight->second, peer.hotkey);
+    }
+    std::vector<Hotkey> list;
+    if (weighted.empty()) {
+        list = active;  // nobody has a weight yet: everyone who works, by uid
+    } else {
+        std::stable_sort(weighted.begin(), weighted.end(),
+                         [](const auto& a, const auto& b) { return a.first > b.first; });
+        for (const auto& [weight, hotkey] : weighted) list.push_back(hotkey);
+        if (!unrated.empty()) {
+            std::sort(unrated.begin(), unrated.end());
+            CounterRng rng(Sha256().update("explorer").update(secret(window)).finish());
+            const size_t place = std::min(list.size(), static_cast<size_t>(run.gather_peers - 1));
+            list.insert(list.begin() + static_cast<int64_t>(place), unrated[rng.below(unrated.size())]);
+        }
+    }
+    if (list.size() > static_cast<size_t>(run.gather_peers + run.reserve_peers))
+        list.resize(static_cast<size_t>(run.gather_peers + run.reserve_peers));
+    return list;
+}
+
+Record Validator::make_record(const Window& found) {
+    const RunDescription& run = follower_.description();
+    Record record;
+    record.run_id = follower_.run().id;
+    record.window = found.window;
+    record.root = follower_.replica().root();
+    record.step = follower_.step();
+    const float eta = learning_rate(run.schedule, follower_.step());
+    record.eta_bits = std::bit_cast<uint32_t>(eta);
+    record.keep_bits =
+        std::bit_cast<uint32_t>(static_cast<float>(1.0 - static_cast<double>(eta) * run.weight_decay));
+
+    // The first windows have no list: everyone who committed is on it.
+    std::vector<Hotkey> wanted;
+    if (auto list = gather_.find(found.window); list != gather_.end() && !list->second.empty())
+        wanted = list->second;
+    else
+        for (const Neuron& peer : follower_.chain().neurons()) wanted.push_back(peer.hotkey);
+
+    std::vector<Hotkey> chosen;  // reserves take the places of those who were refused
+    for (const Hotkey& hotkey : wanted) {
+        const auto verdict = found.verdicts.find(hotkey);
+        if (verdict == found.verdicts.end()) continue;
+        if (verdict->second.accepted && chosen.size() < static_cast<size_t>(run.gather_peers))
+            chosen.push_back(hotkey);
+    }
+    for (const Neuron& peer : follower_.chain().neurons()) {
+        const auto verdict = found.verdicts.find(peer.hotkey);
+        if (verdict == found.verdicts.end()) continue;
+        if (std::find(chosen.begin(), chosen.end(), peer.hotkey) != chosen.end())
+            record.accepted.push_back({peer.uid, peer.hotkey, found.commits.at(peer.hotkey).object_hash});
+        else if (!verdict->second.accepted)
+            record.rejected.push_back({peer.uid, peer.hotkey,
+                                       std::string(reason_name(verdict->second.penalty.reason)),
+                                       verdict->second.penalty.evidence});
+    }
+
+    const bool refresh = gather_now_.empty() || found.window % run.gather_refresh_windows == 0;
+    const std::vector<Hotkey> list = refresh ? choose_gather(found.window) : gather_now_;
+    const auto main_size = static_cast<int64_t>(std::min(list.size(), static_cast<size_t>(run.gather_peers)));
+    record.gather.assign(list.begin(), list.begin() + main_size);
+    record.reserve.assign(list.begin() + main_size, list.end());
+    return record;
+}
+
+// Before the record says that they count, the accepted objects are where everyone can read them.
+void Validator::archive(const Record& record, const Window& found) {
+    for (const RecordEntry& entry : record.accepted)
+        follower_.payload_bucket().create(payload_key(record.window, entry.hotkey),
+                                          found.objects.at(entry.hotkey));
+}
+
+// Write-once: when another validator was first, its record counts, and a different root is disputed.
+Record Validator::write_record(Record record) {
+    const std::string key = record_key(record.window);
+    const Bytes object = seal(follower_.identity(), "record", record_to_json(record));
+    if (follower_.bucket().create(key, object)) return record;
+    try {
+        if (std::optional<Record> found = follower_.find_record()) return *found;
+    } catch (const Error& error) {
+        follower_.chain().publish_dispute(follower_.identity(), record.window, follower_.replica().root(),
+                                          error.what());
+        throw;
+    }
+    follower_.bucket().put(key, object);  // a stranger's bytes were in the record's place
+    return record;
+}
+
+}  // namespace templar
