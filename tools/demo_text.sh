@@ -43,7 +43,7 @@ if [ ! -s "$folder/text" ]; then
         done >"$folder/text"
     name="licences and package texts found under /usr/share"
 fi
-if [ "$(wc -c <"$folder/text")" -lt 300000 ]; then
+if [ "$(wc -c <"$folder/text")" -lt 150000 ]; then
     echo "demo_text: found only $(wc -c <"$folder/text") bytes of text here; use your own: make demo TEXT=my.txt" >&2
     exit 1
 fi
