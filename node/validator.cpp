@@ -97,6 +97,7 @@ bool Validator::validate_window() {
     const RunDescription& run = follower_.description();
     const int64_t window = follower_.window();
     phases_.clear();
+    bytes_before_ = follower_.bytes_down();
     if (previous_.empty() && window > 0) recall_previous();
     promise_secret(window);
     promise_secret(window + 1);
@@ -122,9 +123,15 @@ bool Validator::validate_window() {
     Record record;
     {
         const PhaseTimer timer(phases_, "record");
-        record = make_record(found);
-        archive(record, found);
-        record = write_record(std::move(record));
+        // After a restart the record may be there already: what peers show now must not change what was
+        // archived for it.
+        if (std::optional<Record> written = find_record_or_dispute()) {
+            record = *std::move(written);
+        } else {
+            record = make_record(found);
+            archive(record, found);
+            record = write_record(std::move(record));
+        }
         gather_now_ = record.gather;
         gather_now_.insert(gather_now_.end(), record.reserve.begin(), record.reserve.end());
         gather_[window + 2] = gather_now_;
@@ -340,7 +347,7 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
          {"tokens_per_second", 1000.0 * static_cast<double>(tokens) / static_cast<double>(run.window_ms())},
          {"accepted", record.accepted.size()},
          {"rejected", record.rejected.size()},
-         {"bytes_down", follower_.bytes_down()},
+         {"bytes_down", follower_.bytes_down() - bytes_before_},
          {"phases", phases_},
          {"peers", peers}});
 }

@@ -45,6 +45,7 @@ class Validator {
     std::vector<Hotkey> choose_gather(int64_t window);
     void archive(const Record& record, const Window& found);
     Record write_record(Record record);
+    std::optional<Record> find_record_or_dispute();
     Scores measure(const Window& found);
     std::vector<SequenceId> sample_own(const Hotkey& peer, const WirePayload& payload, int64_t window);
     void publish(Scores& scores, const Window& found);
@@ -65,6 +66,7 @@ class Validator {
     std::map<int64_t, std::vector<Hotkey>> gather_;  // by window
     std::vector<Hotkey> gather_now_;
     bool weights_due_ = false;
+    int64_t bytes_before_ = 0;  // read before this window
     std::map<std::string, double> phases_;
 };
 

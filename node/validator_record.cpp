@@ -90,24 +90,30 @@ Record Validator::make_record(const Window& found) {
 // Before the record says that they count, the accepted objects are where everyone can read them.
 void Validator::archive(const Record& record, const Window& found) {
     for (const RecordEntry& entry : record.accepted)
-        follower_.payload_bucket().create(payload_key(record.window, entry.hotkey),
-                                          found.objects.at(entry.hotkey));
+        follower_.payload_bucket().put(payload_key(record.window, entry.hotkey),
+                                       found.objects.at(entry.hotkey));
 }
 
-// Write-once: when another validator was first, its record counts, and a different root is disputed.
+// Write-once: when another validator was first, its record counts.
 Record Validator::write_record(Record record) {
     const std::string key = record_key(record.window);
     const Bytes object = seal(follower_.identity(), "record", record_to_json(record));
     if (follower_.bucket().create(key, object)) return record;
-    try {
-        if (std::optional<Record> found = follower_.find_record()) return *found;
-    } catch (const Error& error) {
-        follower_.chain().publish_dispute(follower_.identity(), record.window, follower_.replica().root(),
-                                          error.what());
-        throw;
-    }
+    if (std::optional<Record> found = find_record_or_dispute()) return *found;
     follower_.bucket().put(key, object);  // a stranger's bytes were in the record's place
     return record;
+}
+
+// A record made from another state than this validator's is disputed before the error goes on.
+std::optional<Record> Validator::find_record_or_dispute() {
+    try {
+        return follower_.find_record();
+    } catch (const Error& error) {
+        if (error.code() == ExitCode::diverged)
+            follower_.chain().publish_dispute(follower_.identity(), follower_.window(),
+                                              follower_.replica().root(), error.what());
+        throw;
+    }
 }
 
 }  // namespace templar

@@ -79,7 +79,8 @@ void SwarmFlags::prepare() {
     if (virtual_clock && tokens_per_window == 0)
         fail(ExitCode::usage,
              "--virtual-clock: time stands still while miners train, so say --tokens-per-window");
-    if (replace && std::filesystem::exists(local.folder / "swarm.json")) {
+    if (replace && (std::filesystem::exists(local.folder / "swarm.json") ||
+                    std::filesystem::exists(local.folder / "bucket" / "run.json"))) {
         for (const char* name : {"bucket", "peers", "swarm.json", "summary.json", "report.html"})
             std::filesystem::remove_all(local.folder / name);
     }
