@@ -70,11 +70,11 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
       stop_(stop),
       ops_(cpu_ops()),
       stream_{usable_threads(options.threads)},
-      bucket_(open_bucket(options.bucket_url, false, &clock)),
+      bucket_(open_bucket(options.bucket_url, {.clock = &clock})),
       run_(open_run(*bucket_, options.expected_run)),
       events_(prepared(options.folder) / "events.jsonl"),
       identity_(Identity::load_or_create(options.folder / "key")),
-      payload_bucket_(open_bucket(payload_url(options), true, &clock)) {
+      payload_bucket_(open_bucket(payload_url(options), {.create = true, .clock = &clock})) {
     const auto& validators = run_.description.validators;
     const bool may_validate =
         std::any_of(validators.begin(), validators.end(),
@@ -86,7 +86,7 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
     open_data();
     open_genesis();
     chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description));
-    uid_ = chain_->join(identity_, payload_bucket_->url(), role);
+    uid_ = chain_->join(identity_, {payload_bucket_->url(), {}}, role);
     events_.write(clock_.now_ms(), "start",
                   {{"role", role},
                    {"hotkey", to_hex(identity_.hotkey())},
@@ -234,9 +234,9 @@ std::optional<Record> Follower::wait_for_record() {
     }
 }
 
-Bucket& Follower::peer_bucket(const std::string& url) {
-    std::unique_ptr<Bucket>& bucket = peer_buckets_[url];
-    if (!bucket) bucket = open_bucket(url, false);
+Bucket& Follower::peer_bucket(const BucketAddress& address) {
+    std::unique_ptr<Bucket>& bucket = peer_buckets_[address.url];
+    if (!bucket) bucket = open_peer_bucket(address.url, address.read_key, {.allow_file = true}, &stop_);
     return *bucket;
 }
 
@@ -244,7 +244,7 @@ int64_t Follower::object_bytes() const {
     return wire_object_bytes(replica_->layout().payload_bytes);
 }
 
-Follower::Fetched Follower::fetch_object(const std::string& url, const Hotkey& hotkey, int64_t window) {
+Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window) {
     Fetched result;
     const std::string key = payload_key(window, hotkey);
     auto fault = [&](Reason reason, std::string evidence) {
@@ -253,7 +253,7 @@ Follower::Fetched Follower::fetch_object(const std::string& url, const Hotkey& h
         return result;
     };
     try {
-        Bucket& bucket = peer_bucket(url);
+        Bucket& bucket = peer_bucket(address);
         const std::optional<ObjectInfo> info = bucket.head(key);
         if (!info) return fault(Reason::not_retrievable, fmt::format("no object '{}'", key));
         if (info->size != object_bytes())
@@ -293,7 +293,7 @@ std::optional<WirePayload> Follower::find_payload(const RecordEntry& entry, std:
     trouble = "its owner has not joined";
     for (const Neuron* source : sources) {
         if (!source) continue;
-        const Fetched fetched = fetch_object(source->bucket_url, entry.hotkey, window_);
+        const Fetched fetched = fetch_object(source->bucket, entry.hotkey, window_);
         if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
             return check_object(fetched.object, window_, entry.hotkey);
         trouble = fetched.fault == Reason::none ? "its bytes are not the recorded ones" : fetched.evidence;

@@ -79,14 +79,14 @@ class Follower {
     // Applies every record that exists already.
     void catch_up();
 
-    // The wire object of a hotkey for a window as the bucket at `url` holds it, or why not.
+    // The wire object of a hotkey for a window as the bucket at `address` holds it, or why not.
     struct Fetched {
         Bytes object;
         int64_t modified_ms = 0;
         Reason fault = Reason::none;
         std::string evidence;
     };
-    Fetched fetch_object(const std::string& url, const Hotkey& hotkey, int64_t window);
+    Fetched fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window);
     // The length of every wire object of this run.
     int64_t object_bytes() const;
     // Throws Error(input) saying which check it fails: wire form, then payload_fault.
@@ -103,7 +103,7 @@ class Follower {
   private:
     void open_data();
     void open_genesis();
-    Bucket& peer_bucket(const std::string& url);
+    Bucket& peer_bucket(const BucketAddress& address);
     std::optional<WirePayload> find_payload(const RecordEntry& entry, std::string& trouble);
     void remember_root();
 

@@ -78,7 +78,7 @@ void Validator::judge_submission(Window& found, const Neuron& peer) {
     if (commit->second.object_bytes != follower_.object_bytes())
         return fault(Reason::malformed, fmt::format("commit promises {} bytes, this run's payloads have {}",
                                                     commit->second.object_bytes, follower_.object_bytes()));
-    const Follower::Fetched fetched = follower_.fetch_object(peer.bucket_url, peer.hotkey, window);
+    const Follower::Fetched fetched = follower_.fetch_object(peer.bucket, peer.hotkey, window);
     if (fetched.fault != Reason::none) return fault(fetched.fault, fetched.evidence);
     const int64_t reveal_late = fetched.modified_ms - run.start_ms(window + 1) - run.put_ms;
     if (reveal_late > 0)
@@ -117,7 +117,7 @@ void Validator::recall_previous() {
     for (const RecordEntry& entry : record.accepted) {
         const Neuron* owner = follower_.chain().find(entry.hotkey);
         if (!owner) continue;
-        const Follower::Fetched fetched = follower_.fetch_object(owner->bucket_url, entry.hotkey, window);
+        const Follower::Fetched fetched = follower_.fetch_object(owner->bucket, entry.hotkey, window);
         if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
             previous_.emplace(entry.hotkey, follower_.check_object(fetched.object, window, entry.hotkey));
     }

@@ -3,7 +3,7 @@
 # otherwise prints the one line to type. Does nothing when everything is there.
 set -eu
 
-packages="g++ make cmake libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libdnnl-dev doctest-dev"
+packages="g++ make cmake libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libcurl4-openssl-dev libdnnl-dev doctest-dev"
 
 missing=""
 for package in $packages; do

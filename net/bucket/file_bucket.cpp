@@ -115,15 +115,54 @@ std::optional<ObjectInfo> FileBucket::head(const std::string& key) {
     return object_info(key, object->info);
 }
 
-std::optional<Bytes> FileBucket::get(const std::string& key, int64_t max_bytes) {
+std::optional<Object> FileBucket::read_object(const std::string& key, int64_t min_bytes,
+                                              int64_t max_bytes) const {
     const std::optional<Open> object = open_object(key);
     if (!object) return std::nullopt;
-    if (object->info.st_size > max_bytes)
-        fail(ExitCode::input, "{} has {} bytes, expected at most {}", name_of(key), object->info.st_size,
-             max_bytes);
-    Bytes bytes(static_cast<size_t>(object->info.st_size));
+    const ObjectInfo info = object_info(key, object->info);
+    if (info.size < min_bytes || info.size > max_bytes)
+        fail(ExitCode::input, "{} has {} bytes, expected {} {}", name_of(key), info.size,
+             min_bytes == max_bytes ? "exactly" : "at most", max_bytes);
+    Bytes bytes(static_cast<size_t>(info.size));
     bytes.resize(read_at(object->file, 0, bytes, name_of(key)));
-    return bytes;
+    if (static_cast<int64_t>(bytes.size()) < min_bytes)
+        fail(ExitCode::input, "{} was cut short while it was read", name_of(key));
+    return Object{std::move(bytes), info.modified_ms};
+}
+
+std::optional<Bytes> FileBucket::get(const std::string& key, int64_t max_bytes) {
+    std::optional<Object> object = read_object(key, 0, max_bytes);
+    if (!object) return std::nullopt;
+    return std::move(object->bytes);
+}
+
+std::optional<Object> FileBucket::fetch(const std::string& key, int64_t bytes, int64_t,
+                                        const ArrivalCheck& check) {
+    std::optional<Object> object = read_object(key, bytes, bytes);
+    if (!object || !check) return object;
+    std::vector<ByteRange> bad = check(object->bytes, {0, bytes});
+    // A file has no other copy to read: once more, in case it was being written in place.
+    if (!bad.empty()) {
+        object = read_object(key, bytes, bytes);
+        if (object) bad = check(object->bytes, {0, bytes});
+    }
+    if (!bad.empty())
+        fail(ExitCode::input, "{}: bytes [{}, {}) are not what they should be", name_of(key), bad[0].begin,
+             bad[0].end);
+    return object;
+}
+
+std::vector<GetResult> FileBucket::get_many(const std::vector<std::string>& keys, int64_t max_bytes) {
+    std::vector<GetResult> results;
+    for (const std::string& key : keys) {
+        GetResult& result = results.emplace_back();
+        try {
+            result.object = read_object(key, 0, max_bytes);
+        } catch (const Error& error) {
+            result.error = error;
+        }
+    }
+    return results;
 }
 
 std::optional<Bytes> FileBucket::get_range(const std::string& key, int64_t offset, int64_t length) {

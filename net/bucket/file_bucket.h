@@ -17,6 +17,9 @@ class FileBucket : public Bucket {
     std::optional<ObjectInfo> head(const std::string& key) override;
     std::optional<Bytes> get(const std::string& key, int64_t max_bytes) override;
     std::optional<Bytes> get_range(const std::string& key, int64_t offset, int64_t length) override;
+    std::optional<Object> fetch(const std::string& key, int64_t bytes, int64_t budget_ms,
+                                const ArrivalCheck& check) override;
+    std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t max_bytes) override;
     bool create(const std::string& key, ByteSpan bytes) override;
     void put(const std::string& key, ByteSpan bytes) override;
     void remove(const std::string& key) override;
@@ -27,6 +30,7 @@ class FileBucket : public Bucket {
   private:
     struct Open;
     struct Listing;
+    std::optional<Object> read_object(const std::string& key, int64_t min_bytes, int64_t max_bytes) const;
     std::string name_of(const std::string& key) const;
     std::optional<Descriptor> open_folder(std::string_view folder, bool create) const;
     std::optional<Open> open_object(const std::string& key) const;

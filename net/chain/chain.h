@@ -8,11 +8,19 @@
 
 namespace templar {
 
+// Where a participant's payloads are, for everyone to read: an s3:// bucket with a key that may only read it
+// (empty: the bucket is public), or a file:// folder.
+struct BucketAddress {
+    std::string url;
+    S3Credentials read_key;
+    bool operator==(const BucketAddress&) const = default;
+};
+
 struct Neuron {
     int64_t uid = 0;
     Hotkey hotkey{};
-    std::string bucket_url;  // where its payloads are read
-    std::string role;        // "miner" or "validator": what it calls itself; stake decides what it is
+    BucketAddress bucket;  // where its payloads are read
+    std::string role;      // "miner" or "validator": what it calls itself; stake decides what it is
     int64_t joined_ms = 0;
 };
 
@@ -28,8 +36,7 @@ class Chain {
     virtual void refresh() = 0;
     // Registers (or updates the bucket of) a participant and returns its uid: the lowest free slot, or, when
     // all are taken, that of the lowest-weight uid past immunity. Throws Error(identity) when there is none.
-    virtual int64_t join(const Identity& identity, const std::string& bucket_url,
-                         const std::string& role) = 0;
+    virtual int64_t join(const Identity& identity, const BucketAddress& bucket, const std::string& role) = 0;
     // By uid, ascending.
     virtual std::vector<Neuron> neurons() const = 0;
     // Nothing when it is not registered. Valid until the next refresh(), join() or publish_weights().
@@ -54,8 +61,10 @@ struct ChainParams {
     std::map<Hotkey, double> stake;  // of the run's validators
 };
 
-// Body forms in the ledger: join {"bucket": url, "role": text}, leave {},
-// weights {"window": w, "weights": {hotkey hex: share}}, dispute {"window": w, "root": hex, "reason": text}.
+// Body forms in the ledger:
+// join {"bucket": url, "read_key": {"access_key_id": …, "secret_access_key": …, "session_token": …}, "role":
+// text}, leave {}, weights {"window": w, "weights": {hotkey hex: share}}, dispute {"window": w, "root": hex,
+// "reason": text}.
 //
 // Everything follows from the entries in their order, so all readers agree. An entry that means nothing (not
 // JSON, unknown kind, weights from a key without stake, a join that finds no slot) has no effect; only a

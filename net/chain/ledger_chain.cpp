@@ -15,21 +15,36 @@ constexpr size_t max_weights = 1024;
 constexpr int64_t max_window = 99'999'999;
 constexpr std::string_view roles[] = {"miner", "validator"};
 
+constexpr size_t max_key_id_bytes = 256, max_secret_bytes = 256, max_token_bytes = 8192;
+
 struct Join {
-    std::string bucket_url, role;
+    BucketAddress bucket;
+    std::string role;
 };
 
+bool printable(std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
 bool valid_url(std::string_view url) {
-    const bool printable = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c <= '~'; });
     const bool scheme =
         (url.starts_with("file:///") && url.size() > 8) || (url.starts_with("s3://") && url.size() > 5);
-    return printable && scheme;
+    return printable(url) && scheme;
 }
 
 void describe(JsonFields& f, Join& join) {
-    f.text("bucket", join.bucket_url, max_url_bytes);
-    f.require("bucket", valid_url(join.bucket_url),
+    f.text("bucket", join.bucket.url, max_url_bytes);
+    f.require("bucket", valid_url(join.bucket.url),
               "file:///absolute/folder or s3://… in printable characters");
+    f.object("read_key", [&](JsonFields& g) {
+        S3Credentials& key = join.bucket.read_key;
+        for (auto [name, text, most] : {std::tuple{"access_key_id", &key.access_key_id, max_key_id_bytes},
+                                        {"secret_access_key", &key.secret_access_key, max_secret_bytes},
+                                        {"session_token", &key.session_token, max_token_bytes}}) {
+            g.text(name, *text, most);
+            g.require(name, printable(*text), "printable characters without blanks");
+        }
+    });
     f.text("role", join.role, 16);
     f.require("role", std::find(std::begin(roles), std::end(roles), join.role) != std::end(roles),
               "miner or validator");
@@ -71,7 +86,7 @@ class LedgerChain final : public Chain {
     void refresh() override {
         ledger_.follow([this](const LedgerEntry& entry) { apply(entry); });
     }
-    int64_t join(const Identity& identity, const std::string& bucket_url, const std::string& role) override;
+    int64_t join(const Identity& identity, const BucketAddress& bucket, const std::string& role) override;
     std::vector<Neuron> neurons() const override;
     const Neuron* find(const Hotkey& hotkey) const override;
     void publish_weights(const Identity& validator, const PublishedWeights& weights) override;
@@ -120,7 +135,7 @@ void LedgerChain::apply_join(const LedgerEntry& entry) {
     time_ms_ = std::max(time_ms_, entry.time_ms);
     if (const auto known = uids_.find(entry.author); known != uids_.end()) {
         Neuron& neuron = neurons_.at(known->second);
-        neuron.bucket_url = join.bucket_url;
+        neuron.bucket = join.bucket;
         neuron.role = join.role;
         return;
     }
@@ -128,7 +143,7 @@ void LedgerChain::apply_join(const LedgerEntry& entry) {
     if (!uid) return;
     if (const auto replaced = neurons_.find(*uid); replaced != neurons_.end())
         uids_.erase(replaced->second.hotkey);
-    neurons_[*uid] = {*uid, entry.author, join.bucket_url, join.role, time_ms_};
+    neurons_[*uid] = {*uid, entry.author, join.bucket, join.role, time_ms_};
     uids_[entry.author] = *uid;
 }
 
@@ -164,11 +179,11 @@ double LedgerChain::stake(const Hotkey& hotkey) const {
     return held == params_.stake.end() ? 0.0 : held->second;
 }
 
-int64_t LedgerChain::join(const Identity& identity, const std::string& bucket_url, const std::string& role) {
-    const std::string body = to_json("join", Join{bucket_url, role});
+int64_t LedgerChain::join(const Identity& identity, const BucketAddress& bucket, const std::string& role) {
+    const std::string body = to_json("join", Join{bucket, role});
     auto still_wanted = [&] {
         if (const Neuron* known = find(identity.hotkey()))
-            return known->bucket_url != bucket_url || known->role != role;
+            return known->bucket != bucket || known->role != role;
         return slot_for_newcomer(std::max(time_ms_, clock_.now_ms())).has_value();
     };
     ledger_.append(

@@ -37,7 +37,7 @@ std::string text_of(Bucket& bucket, const std::string& key) {
 
 TEST_CASE("bucket: put, get, head, range, remove") {
     Scratch folder;
-    const auto bucket = open_bucket(folder.url() + "/new/", true);
+    const auto bucket = open_bucket(folder.url() + "/new/", {.create = true});
     CHECK(bucket->url() == folder.url() + "/new");
     CHECK_FALSE(bucket->get("a/b/c", plenty));
     CHECK_FALSE(bucket->head("a/b/c"));
@@ -68,7 +68,7 @@ TEST_CASE("bucket: put, get, head, range, remove") {
 
 TEST_CASE("bucket: keys that are none are refused everywhere") {
     Scratch folder;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     const std::string long_key = std::string(255, 'a') + "/" + std::string(255, 'b') + "/c";
     for (const std::string& key :
          {std::string(), std::string("/a"), std::string("a/"), std::string("a//b"), std::string("."),
@@ -93,7 +93,7 @@ TEST_CASE("bucket: keys that are none are refused everywhere") {
 
 TEST_CASE("bucket: list is ordered by key, with prefix, start and limit") {
     Scratch folder;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     for (const char* key : {"a/b", "a-b", "a.b", "a0", "a/b.c/d", "b/1", "b/2", "b/3/x", "b/3/y", "c"})
         bucket->put(key, {});
     std::ofstream(folder / ".a.tmp") << "x";
@@ -126,7 +126,7 @@ TEST_CASE("bucket: list is ordered by key, with prefix, start and limit") {
 TEST_CASE("bucket: with a clock, objects carry its time") {
     Scratch folder;
     VirtualClock clock(1'500'000'000'123);
-    const auto bucket = open_bucket(folder.url(), false, &clock);
+    const auto bucket = open_bucket(folder.url(), {.clock = &clock});
     bucket->put("a", {});
     CHECK(bucket->head("a")->modified_ms == 1'500'000'000'123);
     clock.sleep_until(1'500'000'084'456, std::atomic<bool>{false});
@@ -137,7 +137,7 @@ TEST_CASE("bucket: with a clock, objects carry its time") {
 
 TEST_CASE("bucket: what is no regular file is refused, and never waited for") {
     Scratch folder, outside;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     std::ofstream(outside / "secret") << "secret";
     std::filesystem::create_symlink(outside / "secret", folder / "link");
     std::filesystem::create_symlink(outside / "nothing", folder / "dangling");
@@ -176,7 +176,7 @@ TEST_CASE("bucket: what is no regular file is refused, and never waited for") {
 
 TEST_CASE("bucket: of eight writers of one key exactly one wins, and readers see whole objects only") {
     Scratch folder;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     constexpr int writers = 8, rounds = 100;
     std::vector<std::atomic<int>> wins(rounds);
     std::vector<std::atomic<int>> winner(rounds);
@@ -214,7 +214,7 @@ TEST_CASE("bucket: of eight writers of one key exactly one wins, and readers see
 
 TEST_CASE("bucket: a full disk is an error, and nothing half-written appears") {
     Scratch folder;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     bucket->put("old", as_bytes("old"));
     const pid_t child = ::fork();
     if (child == 0) {
@@ -242,16 +242,16 @@ TEST_CASE("bucket: a full disk is an error, and nothing half-written appears") {
 
 TEST_CASE("bucket: URLs that cannot be opened say what to do") {
     Scratch folder;
-    CHECK(code_of([] { open_bucket("s3://bucket/prefix", true); }, "not offered by this version") ==
+    CHECK(code_of([] { open_bucket("http://x/", {.create = true}); }, "file:///absolute/folder") ==
           ExitCode::usage);
-    CHECK(code_of([] { open_bucket("http://x/", true); }, "file:///absolute/folder") == ExitCode::usage);
-    CHECK(code_of([] { open_bucket("/tmp/x", true); }, "file:///absolute/folder") == ExitCode::usage);
-    CHECK(code_of([] { open_bucket("", true); }) == ExitCode::usage);
-    CHECK(code_of([] { open_bucket("file://relative/x", true); }, "absolute folder") == ExitCode::usage);
-    CHECK(code_of([&] { open_bucket(folder.url() + "/missing", false); }, "create the folder first") ==
+    CHECK(code_of([] { open_bucket("/tmp/x", {.create = true}); }, "file:///absolute/folder") ==
+          ExitCode::usage);
+    CHECK(code_of([] { open_bucket("", {.create = true}); }) == ExitCode::usage);
+    CHECK(code_of([] { open_bucket("file://relative/x", {.create = true}); }, "absolute folder") ==
+          ExitCode::usage);
+    CHECK(code_of([&] { open_bucket(folder.url() + "/missing"); }, "create the folder first") ==
           ExitCode::storage);
     std::ofstream(folder / "file") << "x";
-    CHECK(code_of([&] { open_bucket(folder.url() + "/file", false); }, "expected a folder") ==
-          ExitCode::storage);
-    CHECK(code_of([&] { open_bucket(folder.url() + "/file/below", true); }) == ExitCode::storage);
+    CHECK(code_of([&] { open_bucket(folder.url() + "/file"); }, "expected a folder") == ExitCode::storage);
+    CHECK(code_of([&] { open_bucket(folder.url() + "/file/below", {.create = true}); }) == ExitCode::storage);
 }

@@ -28,7 +28,7 @@ const std::atomic<bool> never{false};
 struct Fixture {
     Scratch folder;
     VirtualClock clock{1'000'000};
-    std::unique_ptr<Bucket> bucket = open_bucket(folder.url(), false, &clock);
+    std::unique_ptr<Bucket> bucket = open_bucket(folder.url(), {.clock = &clock});
     ChainParams params{4, 0, {{hotkey(100), 3.0}, {hotkey(101), 2.0}, {hotkey(102), 2.0}}};
     std::unique_ptr<Chain> chain = make_ledger_chain(*bucket, clock, params);
 
@@ -37,7 +37,7 @@ struct Fixture {
         fresh->refresh();
         return fresh;
     }
-    int64_t join(int n) { return chain->join(test_identity(n), url(n), "miner"); }
+    int64_t join(int n) { return chain->join(test_identity(n), {url(n), {}}, "miner"); }
     void wait(int64_t ms) { clock.sleep_until(clock.now_ms() + ms, never); }
     void write(int author, std::string_view kind, std::string_view payload) {
         Ledger(*bucket, clock).append(test_identity(author), kind, payload, ignore);
@@ -54,7 +54,7 @@ struct Fixture {
 std::string state(const Chain& chain) {
     std::string text = fmt::format("{} {}\n", chain.head_sequence(), to_hex(chain.head_hash()));
     for (const Neuron& neuron : chain.neurons())
-        text += fmt::format("{} {} {} {} {}\n", neuron.uid, to_hex(neuron.hotkey), neuron.bucket_url,
+        text += fmt::format("{} {} {} {} {}\n", neuron.uid, to_hex(neuron.hotkey), neuron.bucket.url,
                             neuron.role, neuron.joined_ms);
     for (const auto& [key, weight] : chain.consensus()) text += fmt::format("{} {:a}\n", to_hex(key), weight);
     return text;
@@ -68,13 +68,13 @@ TEST_CASE("chain: uids are the lowest free slots, buckets can change, places are
     CHECK(f.chain->head_hash() == Digest{});
     CHECK(f.join(1) == 0);
     CHECK(f.join(2) == 1);
-    CHECK(f.chain->join(test_identity(3), url(3), "validator") == 2);
+    CHECK(f.chain->join(test_identity(3), {url(3), {}}, "validator") == 2);
     const uint64_t head = f.chain->head_sequence();
     CHECK(f.join(2) == 1);  // nothing new, nothing written
     CHECK(f.chain->head_sequence() == head);
     f.wait(1000);
-    CHECK(f.chain->join(test_identity(2), "s3://elsewhere/2", "validator") == 1);
-    CHECK(f.chain->find(hotkey(2))->bucket_url == "s3://elsewhere/2");
+    CHECK(f.chain->join(test_identity(2), {"s3://elsewhere/2", {}}, "validator") == 1);
+    CHECK(f.chain->find(hotkey(2))->bucket.url == "s3://elsewhere/2");
     CHECK(f.chain->find(hotkey(2))->role == "validator");
     CHECK(f.chain->find(hotkey(2))->joined_ms == 1'000'000);
     CHECK(f.chain->find(hotkey(9)) == nullptr);
@@ -99,11 +99,15 @@ TEST_CASE("chain: who cannot be registered is told so") {
           std::string("s3://"), "file:///" + std::string(505, 'x'), std::string("file:///a b"),
           std::string("file:///a\n"), std::string("file:///\xff"), std::string("FILE:///a")}) {
         CAPTURE(bad);
-        CHECK(code_of([&] { f.chain->join(identity, bad, "miner"); }, "join: bucket") == ExitCode::input);
+        CHECK(code_of(
+                  [&] {
+                      f.chain->join(identity, {bad, {}}, "miner");
+                  },
+                  "join: bucket") == ExitCode::input);
     }
-    CHECK(code_of([&] { f.chain->join(identity, url(1), "king"); }, "join: role") == ExitCode::input);
+    CHECK(code_of([&] { f.chain->join(identity, {url(1), {}}, "king"); }, "join: role") == ExitCode::input);
     CHECK(f.bucket->list("").empty());
-    CHECK(f.chain->join(identity, "file:///" + std::string(504, 'x'), "miner") == 0);
+    CHECK(f.chain->join(identity, {"file:///" + std::string(504, 'x'), {}}, "miner") == 0);
 }
 
 TEST_CASE("chain: consensus is the stake-weighted median clip over registered hotkeys") {
@@ -152,7 +156,7 @@ TEST_CASE("chain: a full registry replaces the lowest weight past immunity, ties
     Fixture f;
     f.params.immunity_ms = 1000;
     f.chain = make_ledger_chain(*f.bucket, f.clock, f.params);
-    CHECK(f.chain->join(test_identity(100), url(100), "validator") == 0);  // has no weight, but stake
+    CHECK(f.chain->join(test_identity(100), {url(100), {}}, "validator") == 0);  // has no weight, but stake
     for (int n : {1, 2}) f.join(n);
     f.wait(10);
     f.join(3);
@@ -161,7 +165,10 @@ TEST_CASE("chain: a full registry replaces the lowest weight past immunity, ties
     const uint64_t head = f.chain->head_sequence();
     CHECK(code_of([&] { f.join(4); }, "all 4 places are taken") == ExitCode::identity);
     CHECK(f.chain->head_sequence() == head);
-    f.write(4, "join", "{\"bucket\":\"file:///x\",\"role\":\"miner\"}");  // written all the same: no effect
+    f.write(4, "join",
+            "{\"bucket\":\"file:///"
+            "x\",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":\"\"},"
+            "\"role\":\"miner\"}");  // written all the same: no effect
     f.chain->refresh();
     CHECK(f.chain->find(hotkey(4)) == nullptr);
 
@@ -202,18 +209,33 @@ TEST_CASE("chain: entries that mean nothing have no effect") {
          {std::string("\"http://x\""), std::string("\"ftp:///x\""), std::string("7"), std::string("\"\""),
           "\"file:///" + std::string(505, 'x') + "\"", std::string("\"file:///a\\u0000\""),
           std::string("\"file:///\\u00e4\""), std::string("null"), std::string("[]")}) {
-        unchanged(7, "join", "{\"bucket\":" + bucket + ",\"role\":\"miner\"}");
-        unchanged(1, "join", "{\"bucket\":" + bucket + ",\"role\":\"miner\"}");
+        unchanged(7, "join",
+                  "{\"bucket\":" + bucket +
+                      ",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                      "\"\"},\"role\":\"miner\"}");
+        unchanged(1, "join",
+                  "{\"bucket\":" + bucket +
+                      ",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                      "\"\"},\"role\":\"miner\"}");
     }
     for (const std::string& payload :
          {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}"),
           std::string(20'000, '['), std::string("{\"bucket\":\"file:///x\"}"),
-          std::string("{\"bucket\":\"file:///x\",\"role\":\"king\"}"),
-          std::string("{\"bucket\":\"file:///x\",\"role\":\"miner\",\"uid\":0}"),
-          std::string("{\"bucket\":\"file:///x\",\"bucket\":\"file:///y\",\"role\":\"miner\"}")})
+          std::string("{\"bucket\":\"file:///"
+                      "x\",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                      "\"\"},\"role\":\"king\"}"),
+          std::string("{\"bucket\":\"file:///"
+                      "x\",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                      "\"\"},\"role\":\"miner\",\"uid\":0}"),
+          std::string("{\"bucket\":\"file:///x\",\"bucket\":\"file:///"
+                      "y\",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                      "\"\"},\"role\":\"miner\"}")})
         for (const char* kind : {"join", "weights"}) unchanged(100, kind, payload);
     for (const char* kind : {"", "Join", "weight", "dispute", "checkpoint", "rm -rf"})
-        unchanged(100, kind, "{\"bucket\":\"file:///x\",\"role\":\"miner\"}");
+        unchanged(100, kind,
+                  "{\"bucket\":\"file:///"
+                  "x\",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                  "\"\"},\"role\":\"miner\"}");
     unchanged(1, "weights", f.weights(9, {{1, "1"}}));   // no stake
     unchanged(77, "weights", f.weights(9, {{1, "1"}}));  // not even registered
     for (const char* share :
@@ -257,7 +279,11 @@ TEST_CASE("chain: a false date buys nothing") {
     auto join_dated = [&](int author, int64_t time_ms) {
         VirtualClock other(time_ms);
         Ledger(*f.bucket, other)
-            .append(test_identity(author), "join", "{\"bucket\":\"file:///x\",\"role\":\"miner\"}", ignore);
+            .append(test_identity(author), "join",
+                    "{\"bucket\":\"file:///"
+                    "x\",\"read_key\":{\"access_key_id\":\"\",\"secret_access_key\":\"\",\"session_token\":"
+                    "\"\"},\"role\":\"miner\"}",
+                    ignore);
         f.chain->refresh();
     };
     join_dated(4, f.clock.now_ms() + 900'000);
@@ -283,7 +309,7 @@ TEST_CASE("chain: all readers agree, whatever was written and whenever they look
             case 0:
             case 1:
                 try {
-                    chain.join(test_identity(n), url(static_cast<int>(rng.below(3))), "miner");
+                    chain.join(test_identity(n), {url(static_cast<int>(rng.below(3))), {}}, "miner");
                 } catch (const Error& error) {
                     CHECK(error.code() == ExitCode::identity);
                 }
@@ -309,14 +335,15 @@ TEST_CASE("chain: all readers agree, whatever was written and whenever they look
 TEST_CASE("chain: several join at once, each gets a uid of its own") {
     Scratch folder;
     SystemClock clock;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     const ChainParams params{8, 1'000'000'000, {}};
     std::vector<int64_t> uids(10, -1);
     std::vector<std::thread> threads;
     for (int n = 0; n < 10; ++n)
         threads.emplace_back([&, n] {
             try {
-                uids[n] = make_ledger_chain(*bucket, clock, params)->join(test_identity(n), url(n), "miner");
+                uids[n] =
+                    make_ledger_chain(*bucket, clock, params)->join(test_identity(n), {url(n), {}}, "miner");
             } catch (const Error& error) {
                 uids[n] = error.code() == ExitCode::identity ? 100 : -2;  // two come too late
             }

@@ -41,7 +41,7 @@ Bytes forged(const Identity& author, uint64_t sequence, const Digest& previous,
 TEST_CASE("ledger: what is appended is read by others, in order") {
     Scratch folder;
     VirtualClock clock(5000);
-    const auto bucket = open_bucket(folder.url(), false, &clock);
+    const auto bucket = open_bucket(folder.url(), {.clock = &clock});
     CHECK(ledger_key(7) == "ledger/00000000000000000007");
     Ledger first(*bucket, clock), second(*bucket, clock);
     const auto a = first.append(test_identity(1), "join", "{\"a\": \"ä\"}", ignore);
@@ -75,7 +75,7 @@ TEST_CASE("ledger: what is appended is read by others, in order") {
 TEST_CASE("ledger: an entry nobody wants any more is not appended") {
     Scratch folder;
     VirtualClock clock(0);
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     Ledger ledger(*bucket, clock);
     CHECK_FALSE(ledger.append(test_identity(1), "join", "{}", ignore, [] { return false; }));
     CHECK(bucket->list("").empty());
@@ -91,7 +91,7 @@ TEST_CASE("ledger: an entry nobody wants any more is not appended") {
 TEST_CASE("ledger: six writers at once, nothing is lost and the chain holds") {
     Scratch folder;
     SystemClock clock;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     std::vector<std::thread> threads;
     std::atomic<int> failures{0};
     for (int writer = 0; writer < 6; ++writer)
@@ -118,7 +118,7 @@ TEST_CASE("ledger: six writers at once, nothing is lost and the chain holds") {
 TEST_CASE("ledger: tampered, forked, missing and foreign entries have no effect, and the reason is told") {
     Scratch folder;
     VirtualClock clock(0);
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     Ledger ledger(*bucket, clock);
     for (int i = 0; i < 4; ++i) ledger.append(test_identity(i), "join", "{}", ignore);
     const std::string key = ledger_key(2);
@@ -181,7 +181,7 @@ TEST_CASE("ledger: tampered, forked, missing and foreign entries have no effect,
 TEST_CASE("ledger: what cannot be an entry is not written") {
     Scratch folder;
     VirtualClock clock(0);
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     Ledger ledger(*bucket, clock);
     auto refused = [&](std::string_view kind, const std::string& payload) {
         CHECK(code_of([&] { ledger.append(test_identity(1), kind, payload, ignore); }) == ExitCode::input);
@@ -201,6 +201,12 @@ class TakenBucket : public Bucket {
     std::optional<ObjectInfo> head(const std::string&) override { return std::nullopt; }
     std::optional<Bytes> get(const std::string&, int64_t) override { return std::nullopt; }
     std::optional<Bytes> get_range(const std::string&, int64_t, int64_t) override { return std::nullopt; }
+    std::optional<Object> fetch(const std::string&, int64_t, int64_t, const ArrivalCheck&) override {
+        return std::nullopt;
+    }
+    std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t) override {
+        return std::vector<GetResult>(keys.size());
+    }
     bool create(const std::string&, ByteSpan) override { return false; }
     void put(const std::string&, ByteSpan) override {}
     void remove(const std::string&) override {}

@@ -150,7 +150,7 @@ TEST_CASE("run.json: values that cannot work together are refused") {
 
 TEST_CASE("a run is created once, and opened as it was created") {
     Scratch folder;
-    const auto bucket = open_bucket(folder.url(), false);
+    const auto bucket = open_bucket(folder.url());
     CHECK(code_of([&] { open_run(*bucket); }, "no run begins there") == ExitCode::input);
     const Run created = create_run(*bucket, example_run());
     CHECK(created.id == sha256(*bucket->get("run.json", 1 << 20)));

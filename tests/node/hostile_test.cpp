@@ -185,7 +185,7 @@ TEST_CASE("every malformed payload is refused with its reason while the honest m
     if (trouble) std::rethrow_exception(trouble);
     for (const Digest& root : roots) CHECK(root == roots.front());
 
-    const auto bucket = open_bucket(swarm.bucket_url, false);
+    const auto bucket = open_bucket(swarm.bucket_url);
     for (int64_t window = 0; window < windows; ++window) {
         const Attack& attack = attacks()[static_cast<size_t>(window)];
         CAPTURE(attack.name);
@@ -212,7 +212,7 @@ TEST_CASE("what a stranger writes into the bucket stops nobody") {
     const sample::TemporaryFolder folder;
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2);
-    const auto bucket = open_bucket(swarm.bucket_url, false);
+    const auto bucket = open_bucket(swarm.bucket_url);
     const Hotkey victim = swarm.peers[1].hotkey;
     const Identity stranger = Identity::from_seed(sha256(as_bytes("stranger")));
     bucket->put(record_key(1), as_bytes("junk"));

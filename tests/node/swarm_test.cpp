@@ -95,7 +95,7 @@ TEST_CASE("two validators: one record each window, one state") {
         {.windows = 6, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {1, 0, 2, 3}},
         clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
-    const auto bucket = open_bucket(swarm.bucket_url, false);
+    const auto bucket = open_bucket(swarm.bucket_url);
     CHECK(bucket->list("record/").size() == 6);
     // Both publish what they found.
     CHECK(bucket->list("scores/").size() == 12);
