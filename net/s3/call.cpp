@@ -89,9 +89,12 @@ std::string_view advice_for(int status, std::string_view code) {
 
 std::string_view advice_for(NetFault fault) {
     switch (fault) {
-        case NetFault::address: return "look at endpoint= in the bucket's URL, and at the name service";
-        case NetFault::connect: return "look at endpoint= in the bucket's URL, and at the network";
-        default: return "look at the network, or try later";
+        case NetFault::address:
+            return "look at endpoint= in the bucket's URL, and at the name service";
+        case NetFault::connect:
+            return "look at endpoint= in the bucket's URL, and at the network";
+        default:
+            return "look at the network, or try later";
     }
 }
 
@@ -107,7 +110,7 @@ std::string describe(int status, const S3Fault& fault, const HttpResponse& respo
 
 // A name that does not resolve may do so soon; an address that is not allowed stays that.
 bool refused_by_rules(const HttpResponse& response) {
-    return response.detail.find("not allowed") != std::string::npos;
+    return response.detail.ends_with("is not a public address");
 }
 
 double seconds_since(SteadyTime start) {
@@ -196,7 +199,7 @@ void S3Call::send() {
     http.into = ask_.into;
     http.max_body = ask_.max_body;
     http.deadline = budget_.deadline;
-    http.min_bytes_per_s = core_.policy.min_bytes_per_s / std::max(ask_.streams, 1);
+    http.min_bytes_per_s = ask_.streams > 0 ? core_.policy.min_bytes_per_s / ask_.streams : 0;
     http.stall_ms = core_.policy.stall_ms;
 
     ++tries_;
@@ -232,6 +235,7 @@ const HttpResponse& S3Call::answer() const {
 void S3Call::judge(const HttpResponse& response) {
     core_.bytes_down += response.into_bytes + static_cast<int64_t>(response.body.size());
     if (response.status != 0) core_.bytes_up += static_cast<int64_t>(ask_.body.size());
+    if (response.resent) maybe_done_ = true;
     if (const auto date = parse_http_date(response.header("date")))
         core_.clock_difference_ms = *date + 500 - system_ms();
     // An error's text may be as long as it likes: its status counts.
@@ -248,8 +252,9 @@ void S3Call::judge_fault(const HttpResponse& response) {
     if (fault == NetFault::cancelled)
         fail(ExitCode::interrupted, "{}: {} stopped", s3_name(core_, ask_.key), ask_.method);
     if (fault == NetFault::too_long && response.status != 206)
-        give_up(ask_.too_long, what,
-                fmt::format("expected at most {} bytes", ask_.into.empty() ? ask_.max_body : ask_.into.size()));
+        give_up(
+            ask_.too_long, what,
+            fmt::format("expected at most {} bytes", ask_.into.empty() ? ask_.max_body : ask_.into.size()));
     if (fault == NetFault::deadline)
         give_up(ExitCode::storage, last_failure_.empty() ? what : what + "; before that " + last_failure_,
                 "look at the network, or allow more time");
@@ -279,8 +284,8 @@ void S3Call::judge_status(const HttpResponse& response) {
         if (++doubts_ == most_doubts) give_up(ExitCode::storage, doubt, advice);
         return retry(response, doubt, advice);
     }
-    const bool no_object =
-        status_ == 404 && (response.body.empty() || one_of(fault_.code, {"NoSuchKey", "NotFound", "NoSuchUpload"}));
+    const bool no_object = status_ == 404 && (response.body.empty() ||
+                                              one_of(fault_.code, {"NoSuchKey", "NotFound", "NoSuchUpload"}));
     if (no_object || status_ == 412 || status_ == 416) {
         ended_ = true;
         return;
@@ -296,8 +301,8 @@ void S3Call::judge_status(const HttpResponse& response) {
     retry(response, what, advice_for(status_, fault_.code));
 }
 
-// A refusal that another signature may cure, each once: this machine's clock is wrong, or the service fails for a
-// moment to recognise a key that has worked.
+// A refusal that another signature may cure, each once: this machine's clock is wrong, or the service fails
+// for a moment to recognise a key that has worked.
 bool S3Call::renew_signature(const HttpResponse& response) {
     if (core_.signer.credentials().empty()) return false;
     const bool by_code = clock_code(fault_.code);
@@ -340,9 +345,10 @@ void S3Call::refuse(std::string_view advice) const {
 }
 
 void S3Call::give_up(ExitCode code, std::string_view why, std::string_view advice) const {
-    s3_fail(core_, code,
-            fmt::format("{}: {} failed after {} {} in {:.1f} s: {}; {}", s3_name(core_, ask_.key), ask_.method,
-                        tries_, tries_ == 1 ? "try" : "tries", seconds_since(budget_.start), why, advice));
+    s3_fail(
+        core_, code,
+        fmt::format("{}: {} failed after {} {} in {:.1f} s: {}; {}", s3_name(core_, ask_.key), ask_.method,
+                    tries_, tries_ == 1 ? "try" : "tries", seconds_since(budget_.start), why, advice));
 }
 
 void run_calls(int width, const std::function<std::unique_ptr<S3Call>()>& next,

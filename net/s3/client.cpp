@@ -10,21 +10,9 @@ namespace templar {
 namespace {
 
 constexpr int64_t page_entries = 1000;
-constexpr int64_t page_bytes = 4 << 20;
 constexpr int64_t most_listed = 1'000'000;
 constexpr int64_t told_of_bytes = 1 << 20;
 constexpr std::chrono::milliseconds telling_pause{100};
-
-// What `parse` makes of a listing. What is no listing is the service's fault, not an object's.
-template <class Parse>
-auto parsed(const S3Core& core, const HttpResponse& response, const Parse& parse) {
-    try {
-        return parse(response.body);
-    } catch (const Error& error) {
-        s3_fail(core, ExitCode::storage,
-                fmt::format("{}: expected a listing of an S3 service: {}", s3_name(core, ""), error.what()));
-    }
-}
 
 void check_at_most(const S3Core& core, const std::string& key, int64_t size, int64_t max_bytes) {
     if (size > max_bytes)
@@ -96,8 +84,9 @@ std::vector<S3ListedObject> S3Client::list(const std::string& prefix, const std:
     S3Core& core = *impl_;
     std::vector<S3ListedObject> found;
     std::string token;
-    const S3Budget whole = S3Budget::of(
-        core.policy, 0, core.policy.budget_ms * (1 + std::clamp<int64_t>(limit, 0, most_listed) / page_entries));
+    const S3Budget whole =
+        S3Budget::of(core.policy, 0,
+                     core.policy.budget_ms * (1 + std::clamp<int64_t>(limit, 0, most_listed) / page_entries));
     while (static_cast<int64_t>(found.size()) < limit) {
         const int64_t wanted = std::min(page_entries, limit - static_cast<int64_t>(found.size()));
         S3Ask ask{.method = "GET"};
@@ -105,20 +94,21 @@ std::vector<S3ListedObject> S3Client::list(const std::string& prefix, const std:
         if (!prefix.empty()) ask.query.push_back({"prefix", prefix});
         if (!start_after.empty()) ask.query.push_back({"start-after", start_after});
         if (!token.empty()) ask.query.push_back({"continuation-token", token});
-        ask.max_body = page_bytes;
+        ask.max_body = s3_page_bytes;
         S3Budget budget = S3Budget::of(core.policy, 0);
         budget.deadline = std::min(budget.deadline, whole.deadline);
         S3Call call(core, budget, std::move(ask));
         const HttpResponse& answer = call.run();
         if (!call.good()) call.refuse();
-        S3ListPage page = parsed(core, answer, parse_list_page);
+        S3ListPage page = s3_parsed(core, answer, parse_list_page);
         for (S3ListedObject& object : page.objects) {
             const std::string& last = found.empty() ? start_after : found.back().key;
             if (!object.key.starts_with(prefix) || object.key <= last)
                 s3_fail(core, ExitCode::storage,
-                        fmt::format("{}: the listing of \"{}\" after \"{}\" goes on with \"{}\": expected keys in "
-                                    "ascending order; this service cannot be used",
-                                    s3_name(core, ""), prefix, last, object.key));
+                        fmt::format(
+                            "{}: the listing of \"{}\" after \"{}\" goes on with \"{}\": expected keys in "
+                            "ascending order; this service cannot be used",
+                            s3_name(core, ""), prefix, last, object.key));
             if (static_cast<int64_t>(found.size()) < limit) found.push_back(std::move(object));
         }
         if (!page.truncated) break;
@@ -158,7 +148,8 @@ const S3Location& S3Client::location() const {
 }
 
 TransferStats S3Client::stats() const {
-    return {impl_->class_a, impl_->class_b, impl_->deletes, impl_->retries, impl_->bytes_up, impl_->bytes_down};
+    return {impl_->class_a, impl_->class_b,  impl_->deletes,
+            impl_->retries, impl_->bytes_up, impl_->bytes_down};
 }
 
 std::optional<S3Object> s3_head(S3Core& core, const std::string& key, S3Budget budget) {

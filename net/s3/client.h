@@ -3,9 +3,9 @@
 #pragma once
 
 #include "base/error.h"
+#include "net/s3/answers.h"
 #include "net/s3/endpoint.h"
 #include "net/s3/transport.h"
-#include "net/s3/xml.h"
 #include "net/transfer.h"
 
 namespace templar {

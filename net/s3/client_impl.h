@@ -1,5 +1,5 @@
-// Inside the S3 client: one request that is tried until it is answered, and several of them at a time. None of
-// it sleeps or holds a thread of its own: the calling thread moves everything on.
+// Inside the S3 client: one request that is tried until it is answered, and several of them at a time. None
+// of it sleeps or holds a thread of its own: the calling thread moves everything on.
 #pragma once
 
 #include "base/error.h"
@@ -36,6 +36,8 @@ struct S3Client::Impl : S3Core {
     using S3Core::S3Core;
 };
 
+inline constexpr int64_t s3_page_bytes = 4 << 20;  // of a listing, at most
+
 struct S3Budget {
     SteadyTime start, deadline;
     // The policy's for one operation that moves `bytes`; or exactly `budget_ms` when it is positive.
@@ -45,14 +47,14 @@ struct S3Budget {
 // One request as it is wanted, before it is signed.
 struct S3Ask {
     std::string method;
-    std::string key;  // "" for the bucket itself
+    std::string key{};  // "" for the bucket itself
     std::vector<std::pair<std::string, std::optional<std::string>>> query{};
     HttpHeaders headers{};
     ByteSpan body{};  // must live as long as the call
     std::span<uint8_t> into{};
     int64_t max_body = 64 * 1024;
     ExitCode too_long = ExitCode::storage;  // what a body longer than max_body is
-    int streams = 1;                        // that share the link: each must have its share of the least rate
+    int streams = 1;  // that share the link: each must have its share of the least rate; 0: at any rate
     bool obey_stop = true;
     bool may_hide_error = false;  // 200 is sent before the outcome is known: the body may be an <Error>
 
@@ -100,7 +102,7 @@ class S3Call {
     void judge_fault(const HttpResponse& response);
     void judge_status(const HttpResponse& response);
     bool renew_signature(const HttpResponse& response);
-    void retry(const HttpResponse& response, std::string reason);
+    void retry(const HttpResponse& response, std::string failure, std::string_view advice);
     void count(const HttpResponse& response);
     void note_clock(const HttpResponse& response);
     [[noreturn]] void give_up(ExitCode code, std::string_view why, std::string_view advice) const;
@@ -121,17 +123,17 @@ class S3Call {
     std::optional<Error> error_;
 };
 
-// Keeps up to `width` calls going: `next` gives another one, or nothing for now; `ended` is told of each that has
-// ended and may make `next` give more. Returns when nothing is under way and `next` gives nothing; what `ended`
-// throws cancels the rest.
+// Keeps up to `width` calls going: `next` gives another one, or nothing for now; `ended` is told of each that
+// has ended and may make `next` give more. Returns when nothing is under way and `next` gives nothing; what
+// `ended` throws cancels the rest.
 void run_calls(int width, const std::function<std::unique_ptr<S3Call>()>& next,
                const std::function<void(S3Call&)>& ended);
 
 std::optional<S3Object> s3_head(S3Core& core, const std::string& key, S3Budget budget);
 std::vector<S3Upload> s3_unfinished_uploads(S3Core& core, const std::string& prefix, S3Budget budget);
 void s3_abort_upload(S3Core& core, const S3Upload& upload, S3Budget budget, bool obey_stop = true);
-// The bytes [begin, begin + into.size()) of an object of `total` bytes (any number when it is negative) that is
-// long enough. Nothing when there is none.
+// The bytes [begin, begin + into.size()) of an object of `total` bytes (any number when it is negative) that
+// is long enough. Nothing when there is none.
 std::optional<S3Object> s3_download(S3Core& core, const std::string& key, int64_t begin, int64_t total,
                                     std::span<uint8_t> into, S3Budget budget, const ArrivalCheck& check,
                                     const TransferProgress& progress);
@@ -140,6 +142,17 @@ std::optional<S3Object> s3_download(S3Core& core, const std::string& key, int64_
 std::string s3_name(const S3Core& core, std::string_view key);
 // Throws Error(code, text), redacted.
 [[noreturn]] void s3_fail(const S3Core& core, ExitCode code, std::string_view text);
+
+// What `parse` makes of an answer in XML. What is none is the service's fault, not an object's.
+template <class Parse>
+auto s3_parsed(const S3Core& core, const HttpResponse& answer, const Parse& parse) {
+    try {
+        return parse(answer.body);
+    } catch (const Error& error) {
+        s3_fail(core, ExitCode::storage,
+                fmt::format("{}: expected the answer of an S3 service: {}", s3_name(core, ""), error.what()));
+    }
+}
 
 // ETag, without quotes and weakness mark; "" when there is none.
 std::string etag_of(const HttpResponse& response);

@@ -97,7 +97,8 @@ class Download {
 
     S3Ask ask(ByteRange range) {
         S3Ask ask{.method = "GET", .key = key_};
-        ask.into = into_.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.end - range.begin));
+        ask.into =
+            into_.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.end - range.begin));
         ask.too_long = is_whole(range) ? ExitCode::input : ExitCode::storage;
         ask.streams = core_.policy.parallel_parts;
         if (!is_whole(range))
@@ -120,7 +121,8 @@ class Download {
             total = content->total;
         }
         const int64_t needed = begin_ + size();
-        if (total && (total_ >= 0 ? *total != total_ : *total < needed)) wrong_size(fmt::format("{}", *total));
+        if (total && (total_ >= 0 ? *total != total_ : *total < needed))
+            wrong_size(fmt::format("{}", *total));
         if (head.status != 206 && !is_whole(range)) all_at_once(total);
         if (version_known_) return;
         found_ = object_of(core_, key_, head, total.value_or(total_));
@@ -129,7 +131,8 @@ class Download {
     }
 
     std::string doubt(const HttpResponse& answer, ByteRange range) const {
-        if (is_whole(range) && answer.status == 200) return answer.body.empty() ? "" : "more bytes than announced";
+        if (is_whole(range) && answer.status == 200)
+            return answer.body.empty() ? "" : "more bytes than announced";
         const std::string_view text = answer.header("content-range");
         const std::optional<ContentRange> content = parse_content_range(text);
         const ByteRange asked{begin_ + range.begin, begin_ + range.end};
@@ -153,7 +156,8 @@ class Download {
         if (!check_) return;
         for (ByteRange bad : check_(into_, wanted.range)) {
             if (bad.begin < 0 || bad.begin >= bad.end || bad.end > size())
-                fail(ExitCode::internal, "no range to fetch again: [{}, {}) of {}", bad.begin, bad.end, size());
+                fail(ExitCode::internal, "no range to fetch again: [{}, {}) of {}", bad.begin, bad.end,
+                     size());
             if (wanted.refetches == most_refetches)
                 s3_fail(core_, ExitCode::input,
                         fmt::format("{}: bytes [{}, {}) are not what they should be, fetched {} times",
@@ -173,8 +177,8 @@ class Download {
                            [&](const auto& entry) { return overlaps(entry.second); });
     }
 
-    // Some services ignore Range or give no ETag: then one request for everything, when that is no more than was
-    // wanted.
+    // Some services ignore Range or give no ETag: then one request for everything, when that is no more than
+    // was wanted.
     [[noreturn]] void all_at_once(std::optional<int64_t> total) {
         if (single_ || (total_ < 0 && total != size()))
             s3_fail(core_, ExitCode::storage,
@@ -223,9 +227,10 @@ std::optional<S3Object> s3_download(S3Core& core, const std::string& key, int64_
 
 std::optional<std::pair<Bytes, S3Object>> S3Client::fetch(const std::string& key, int64_t bytes,
                                                           int64_t budget_ms, const ArrivalCheck& check) {
+    if (bytes < 0) fail(ExitCode::input, "{}: no {} bytes", s3_name(*impl_, key), bytes);
     Bytes buffer(static_cast<size_t>(bytes));
-    const auto object = s3_download(*impl_, key, 0, bytes, buffer, S3Budget::of(impl_->policy, bytes, budget_ms),
-                                    check, progress);
+    const auto object = s3_download(*impl_, key, 0, bytes, buffer,
+                                    S3Budget::of(impl_->policy, bytes, budget_ms), check, progress);
     if (!object) return std::nullopt;
     return std::pair(std::move(buffer), *object);
 }

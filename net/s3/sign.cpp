@@ -149,7 +149,10 @@ std::string canonical_query(Query query) {
 }
 
 std::string encoded_path(const S3Request& request) {
-    return request.path.empty() ? "/" : uri_encode(request.path, true);
+    if (request.path.empty()) return "/";
+    // Without it the path would become a part of the host's name.
+    if (request.path[0] != '/') fail(ExitCode::input, "a request's path does not begin with '/'");
+    return uri_encode(request.path, true);
 }
 
 // Fills the steps and the signature from what is to be sent.

@@ -8,6 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <functional>
 #include <thread>
 
 using namespace templar;
@@ -106,4 +109,128 @@ TEST_CASE("sigv4 vectors") {
         REQUIRE(file.at("schema") == "s3-sigv4/1");
         for (const json& test : file.at("cases")) check_case(test);
     });
+}
+
+namespace {
+
+const S3Credentials example{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""};
+constexpr int64_t noon = 1'784'030'400;  // 2026-07-14 12:00:00 UTC
+
+S3Request get(const std::string& path) {
+    return {.method = "GET", .origin = "https://host", .path = path};
+}
+
+ExitCode refusal(const std::function<void()>& action) {
+    try {
+        action();
+    } catch (const Error& error) {
+        return error.code();
+    }
+    return ExitCode::ok;
+}
+
+}  // namespace
+
+TEST_CASE("the signing key changes at midnight UTC, back and forth") {
+    const Signer signer(example, "auto");
+    const S3Request request = get("/runs/t");
+    const int64_t midnight = 1'784'073'600;  // 2026-07-15 00:00:00 UTC
+    const SignedRequest before = signer.sign(request, unsigned_payload, midnight - 1);
+    const SignedRequest after = signer.sign(request, unsigned_payload, midnight);
+    CHECK(before.string_to_sign.find("20260714T235959Z\n20260714/auto/s3/") != std::string::npos);
+    CHECK(after.string_to_sign.find("20260715T000000Z\n20260715/auto/s3/") != std::string::npos);
+    CHECK(signer.signing_key("20260714") != signer.signing_key("20260715"));
+    for (const int64_t time : {midnight - 1, midnight, midnight - 1}) {
+        const SignedRequest fresh = Signer(example, "auto").sign(request, unsigned_payload, time);
+        CHECK(signer.sign(request, unsigned_payload, time).signature == fresh.signature);
+    }
+    const auto stamp = [&](int64_t time) {
+        return signer.sign(request, unsigned_payload, time).string_to_sign.substr(17, 16);
+    };
+    CHECK(stamp(0) == "19700101T000000Z");
+    CHECK(stamp(951'827'696) == "20000229T123456Z");
+}
+
+TEST_CASE("one signer serves many threads, on both sides of midnight") {
+    const Signer signer(example, "auto");
+    std::vector<SignedRequest> expected;
+    for (int day = 0; day < 4; ++day)
+        expected.push_back(Signer(example, "auto").sign(get("/k"), unsigned_payload, noon + day * 86'400));
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t)
+        threads.emplace_back([&, t] {
+            for (int i = 0; i < 500; ++i) {
+                const int day = (i * (t + 1)) % 4;
+                const SignedRequest found = signer.sign(get("/k"), unsigned_payload, noon + day * 86'400);
+                wrong += found.signature != expected[static_cast<size_t>(day)].signature;
+            }
+        });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("what would break out of a header or a URL is refused") {
+    const Signer signer(example, "auto");
+    for (const std::string_view bad : {std::string_view("a\rb"), std::string_view("a\nb"),
+                                       std::string_view("\n"), std::string_view("a\0b", 3)}) {
+        S3Request request = get("/k");
+        request.headers = {{"x-amz-meta-a", std::string(bad)}};
+        CHECK(refusal([&] { signer.sign(request, unsigned_payload, noon); }) == ExitCode::input);
+        CHECK(refusal([&] { signer.presign(request, noon, 60); }) == ExitCode::input);
+        request.headers = {{std::string(bad), "value"}};
+        CHECK(refusal([&] { signer.sign(request, unsigned_payload, noon); }) == ExitCode::input);
+        CHECK(refusal([&] { signer.sign(get("/k"), bad, noon); }) == ExitCode::input);
+        for (const S3Credentials& keys :
+             {S3Credentials{std::string(bad), "s", ""}, S3Credentials{"id", "s", std::string(bad)}})
+            CHECK(refusal([&] { Signer(keys, "auto"); }) == ExitCode::input);
+        CHECK(refusal([&] { Signer(example, std::string(bad)); }) == ExitCode::input);
+        request = get("/k");
+        request.origin = "https://" + std::string(bad);
+        CHECK(refusal([&] { request_url(request); }) == ExitCode::input);
+    }
+    for (const char* name : {"", "a b", "a:b", "Host", "authorization", "X-Amz-Date"}) {
+        S3Request request = get("/k");
+        request.headers = {{name, "value"}};
+        CHECK(refusal([&] { signer.sign(request, unsigned_payload, noon); }) == ExitCode::input);
+    }
+    for (const char* origin :
+         {"", "host", "ftp://host", "https://", "https://a@b", "https://a/b", "https://a?b"}) {
+        S3Request request = get("/k");
+        request.origin = origin;
+        CHECK(refusal([&] { signer.sign(request, unsigned_payload, noon); }) == ExitCode::input);
+    }
+    CHECK(refusal([&] { request_url(get(".evil/k")); }) == ExitCode::input);
+    CHECK(refusal([&] { Signer({}, "auto"); }) == ExitCode::input);
+}
+
+TEST_CASE("a presigned URL lives one second to seven days") {
+    const Signer signer(example, "auto");
+    for (const int64_t expires : {int64_t(-1), int64_t(0), int64_t(604'801), INT64_MAX, INT64_MIN})
+        CHECK(refusal([&] { signer.presign(get("/k"), noon, expires); }) == ExitCode::usage);
+    for (const int64_t expires : {1, 604'800}) {
+        const std::string url = signer.presign(get("/k"), noon, expires).url;
+        CHECK(url.find("&X-Amz-Expires=" + std::to_string(expires) + "&") != std::string::npos);
+    }
+}
+
+TEST_CASE("keys are encoded once and never normalised") {
+    const auto url = [](const std::string& path) { return request_url(get(path)); };
+    CHECK(url("") == "https://host/");
+    CHECK(url("/b/a=b+c%20d") == "https://host/b/a%3Db%2Bc%2520d");
+    CHECK(url("/b//x//") == "https://host/b//x//");
+    CHECK(url("/b/../x/./y/..") == "https://host/b/../x/./y/..");
+    CHECK(url("/b/caf\u00e9 \xff") == "https://host/b/caf%C3%A9%20%FF");
+    CHECK(uri_encode("a/b~c_d-e.f*", false) == "a%2Fb~c_d-e.f%2A");
+    CHECK(uri_encode("a/b", true) == "a/b");
+    CHECK(uri_encode(std::string_view("\0", 1), true) == "%00");
+
+    S3Request request = get("/b/k");
+    request.origin = "http://Host.Example:9000";
+    request.query = {{"id-type", "a"}, {"id", "b"}, {"id", "a"}, {"uploads", std::nullopt}, {"x y", "+/"}};
+    CHECK(request_url(request) == "http://host.example:9000/b/k?id=a&id=b&id-type=a&uploads=&x%20y=%2B%2F");
+    const Signer signer(example, "auto");
+    CHECK(signer.sign(request, unsigned_payload, noon).url == request_url(request));
+    CHECK(signer.sign(get("/a//b"), unsigned_payload, noon).signature !=
+          signer.sign(get("/a/b"), unsigned_payload, noon).signature);
 }
