@@ -19,20 +19,21 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // A request with nothing encoded yet.
 struct S3Request {
-    std::string method;
-    std::string origin;                                                     // "https://host[:port]"
-    std::string path;                                                       // "/bucket/key": raw bytes
-    std::vector<std::pair<std::string, std::optional<std::string>>> query;  // nothing: a name without '='
-    HttpHeaders headers;                                                    // without Host
+    std::string method{};
+    std::string origin{};                                                     // "https://host[:port]"
+    std::string path{};                                                       // "/bucket/key": raw bytes
+    std::vector<std::pair<std::string, std::optional<std::string>>> query{};  // nothing: a name without '='
+    HttpHeaders headers{};                                                    // without Host
 };
 
 inline constexpr std::string_view unsigned_payload = "UNSIGNED-PAYLOAD";
 
 struct SignedRequest {
-    std::string url;      // to be sent byte for byte
-    std::string host;     // the Host header to send
-    HttpHeaders headers;  // all to send beside Host: the given ones (repeats joined), and the signer's
-    std::string canonical_request, string_to_sign, signed_headers, signature;  // the steps, for tests
+    std::string url{};      // to be sent byte for byte
+    std::string host{};     // the Host header to send
+    HttpHeaders headers{};  // all to send beside Host: the given ones (repeats joined), and the signer's
+    // The steps, for tests.
+    std::string canonical_request{}, string_to_sign{}, signed_headers{}, signature{};
 };
 
 // Percent-encoding of RFC 3986's reserved bytes, upper-case digits; '/' stays when `keep_slash`.
@@ -42,6 +43,8 @@ std::string request_url(const S3Request& request);
 
 class Signer {
   public:
+    // Without credentials (a public bucket) it refuses to sign. Throws Error(input) when one of them does not
+    // fit into a header.
     Signer(S3Credentials credentials, std::string region, std::string service = "s3");
 
     // With an Authorization header. `payload_hash`: the body's SHA-256 in hexadecimal, or unsigned_payload;
@@ -59,6 +62,8 @@ class Signer {
     const S3Credentials& credentials() const { return credentials_; }
 
   private:
+    std::string scope(std::string_view date) const;
+
     S3Credentials credentials_;
     std::string region_, service_;
     mutable std::mutex mutex_;
