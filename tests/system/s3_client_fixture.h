@@ -41,7 +41,7 @@ inline S3Policy hasty(int64_t budget_ms) {
     policy.multipart_bytes = 128 << 10;
     policy.budget_ms = budget_ms;
     policy.min_bytes_per_s = 256 << 10;
-    policy.stall_ms = 250;
+    policy.stall_ms = 600;
     policy.first_pause_ms = 8;
     policy.longest_pause_ms = 50;
     return policy;
