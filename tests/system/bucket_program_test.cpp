@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -165,15 +166,15 @@ TEST_CASE("bucket ls shows what there is, as much as was asked for") {
     write_file(place.bucket / "b", as_bytes("1"));
     Result result = bucket("ls " + place.url);
     CHECK(result.code == 0);
-    CHECK(contains(result.output, "6 objects, 26 B"));
+    CHECK(contains(result.output, "6 objects, 26 bytes"));
     CHECK(result.output.find("a/0") < result.output.find("a/4"));
     CHECK(result.output.find("a/4") < result.output.find("b\n"));
     result = bucket(fmt::format("ls {} a/", place.url));
     CHECK(!contains(result.output, "b\n"));
     result = bucket(fmt::format("ls {} --limit 2", place.url));
-    CHECK(contains(result.output, "2 objects, 10 B; there are more"));
+    CHECK(contains(result.output, "2 objects, 10 bytes; there are more"));
     CHECK(!contains(result.output, "a/2"));
-    CHECK(contains(bucket(fmt::format("ls {} --limit 6", place.url)).output, "6 objects, 26 B\n"));
+    CHECK(contains(bucket(fmt::format("ls {} --limit 6", place.url)).output, "6 objects, 26 bytes\n"));
     CHECK(contains(bucket(fmt::format("ls {} --limit 0", place.url)).output, "6 objects"));
     CHECK(bucket(fmt::format("ls {} ../", place.url)).code == 3);
     CHECK(bucket(fmt::format("ls {} --limit -1", place.url)).code == 2);
@@ -356,10 +357,11 @@ TEST_CASE("bucket presign: a URL that works without keys, once when it is write-
     const Service service;
     const Place place;
     const auto ticket = [&](const std::string& more) {
-        const Result result =
-            bucket(fmt::format("presign {} box/1 {} 2>/dev/null", service.url("", "/p"), more));
+        const Result result = bucket(fmt::format("presign {} box/1 {}", service.url("", "/p"), more));
         CHECK(result.code == 0);
-        return "'" + result.output.substr(0, result.output.find('\n')) + "'";
+        CHECK(!contains(result.output, "own-secret"));
+        const size_t at = std::min(result.output.find("http://"), result.output.size());
+        return "'" + result.output.substr(at, result.output.find('\n', at) - at) + "'";
     };
     const auto curl = [](const std::string& arguments) {
         const int status =
@@ -383,5 +385,4 @@ TEST_CASE("bucket presign: a URL that works without keys, once when it is write-
     CHECK(bucket("presign " + service.url() + " box/1 --create-only").code == 2);
     CHECK(bucket("presign " + service.url() + " box/1 --expires 604801").code == 2);
     CHECK(bucket("presign " + service.url() + " ../1").code == 3);
-    CHECK(!contains(ticket("--method GET"), "secret-"));
 }

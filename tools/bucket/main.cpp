@@ -172,6 +172,20 @@ std::function<int()> define(CLI::App& app) {
         add_command(app, "rm", "Remove objects", "bucket rm file:///mnt/shared/my-run notes/1", *options);
     add_keys(command, *options);
 
+    command = add_command(
+        app, "presign", "A URL that lets somebody without keys read or write one object for a while",
+        "bucket presign 's3://my-run?endpoint=https://host' inbox/7 --method PUT --create-only --expires 600",
+        *options);
+    command->add_option("KEY", options->key, "name of the object")
+        ->required()
+        ->type_name("")
+        ->default_str("");
+    command->add_option("--method", options->method, "what is allowed")->check(CLI::IsMember({"GET", "PUT"}));
+    command->add_option("--expires", options->expires_s, "seconds until it is worth nothing, at most 604800")
+        ->check(CLI::Range(int64_t{1}, int64_t{604'800}));
+    command->add_flag("--create-only", options->create_only,
+                      "with PUT: only if there is no such object (its user must send If-None-Match: *)");
+
     command =
         add_command(app, "check",
                     "Whether a bucket is fit for a run: signing in, clock, writing once, reading, listing, "
