@@ -260,12 +260,13 @@ bool check_bucket(const std::string& url, const BucketOptions& options, const st
         fail(ExitCode::usage, "--read-profile {}: bucket {} has no keys, only s3:// buckets do", read_profile,
              url);
     const std::unique_ptr<Bucket> bucket = open_bucket(url, options);
+    std::unique_ptr<Bucket> reader;
+    if (!read_profile.empty())  // url() names the same bucket without a profile
+        reader = open_bucket(bucket->url() + "&profile=" + read_profile, options);
     BucketCheck check(*bucket);
     if (!check.sign_in_and_write()) return false;
     check.own_key();
-    if (!read_profile.empty())
-        // url() names the same bucket without a profile.
-        check.read_key(*open_bucket(bucket->url() + "&profile=" + read_profile, options));
+    if (reader) check.read_key(*reader);
     check.remove();
     return check.all_good();
 }
