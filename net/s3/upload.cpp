@@ -108,6 +108,9 @@ class Multipart {
                 send_parts();
                 return complete();
             } catch (const UploadGone&) {
+                // R2 ends an upload whose completion it refuses because the object exists: perhaps that
+                // answer was lost.
+                if (create_only_ && s3_head(core_, key_, budget_)) return false;
                 if (again)
                     s3_fail(
                         core_, ExitCode::storage,
@@ -130,20 +133,21 @@ class Multipart {
         return *sums_[index];
     }
 
-    // Goes on with an upload of this object that was cut off, when one has parts that are ours; removes the
-    // others.
+    // Goes on with an upload of this object that was cut off, when one has parts that are ours. The others
+    // may be another process's that is still at it: what nobody finishes is removed by sweep_unfinished. Not
+    // being allowed to look for one is no reason not to write.
     bool resume() {
-        bool found = false;
-        for (const S3Upload& upload : s3_unfinished_uploads(core_, key_, budget_)) {
-            if (upload.key != key_) continue;
-            if (!found && take_parts(upload)) {
+        try {
+            for (const S3Upload& upload : s3_unfinished_uploads(core_, key_, budget_)) {
+                if (upload.key != key_ || !take_parts(upload)) continue;
                 upload_ = upload;
-                found = true;
-            } else {
-                abort(upload);
+                return true;
             }
+        } catch (const Error& error) {
+            if (error.code() != ExitCode::storage) throw;
+            parts_.assign(sums_.size(), {});
         }
-        return found;
+        return false;
     }
 
     bool take_parts(const S3Upload& upload) {
