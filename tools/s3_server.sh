@@ -38,8 +38,8 @@ need_programs() {
 start_time() { # PID; fails when there is no such process, or only its corpse
     local line
     { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
-    set -- ${line##*) }
-    [ "$1" != Z ] && echo "${20}"
+    read -ra line <<<"${line##*) }"
+    [ "${line[0]}" != Z ] && echo "${line[19]}"
 }
 
 alive() { # NAME
@@ -47,21 +47,33 @@ alive() { # NAME
     { read -r pid born <"state/$1.pid"; } 2>/dev/null && [ "$(start_time "$pid")" = "$born" ]
 }
 
-spawn() { # NAME COMMAND...: the daemon notes its own number, so that none ever runs unnoted
-    local name=$1
+become() { # NAME COMMAND...: the process notes its own number first, so that none ever runs unnoted
+    local pid=$BASHPID
+    echo "$pid $(start_time "$pid")" >"state/$1.pid"
     shift
-    rm -f "state/$name.pid"
-    (
-        echo "$BASHPID $(start_time $BASHPID)" >"state/$name.pid"
-        exec setsid "$@"
-    ) </dev/null >>"log/$name.out" 2>&1 9<&- &
-    disown $!
-    until [ -s "state/$name.pid" ]; do sleep 0.01; done
+    exec setsid "$@" </dev/null 9<&-
+}
+
+spawn() { # NAME COMMAND...
+    rm -f "state/$1.pid"
+    become "$@" >>"log/$1.out" 2>&1 &
+    until [ -s "state/$1.pid" ]; do sleep 0.01; done
+}
+
+do_step() { # COMMAND...: bounded in time, and interruptible by a signal
+    local try
+    spawn step "$@"
+    for ((try = 0; try < 2000; ++try)); do
+        alive step || break
+        sleep 0.02
+    done
+    ! alive step && wait $!
 }
 
 end_all() { # -9: there is nothing to save
     local name pid
-    for name in rgw osd mon; do
+    disown -a
+    for name in step rgw osd mon; do
         while alive $name; do
             read -r pid _ <state/$name.pid
             kill -9 "$pid" 2>/dev/null
@@ -72,16 +84,8 @@ end_all() { # -9: there is nothing to save
 
 running() { alive mon && alive osd && alive rgw && [ -s credentials ]; }
 
-helper=
-do_step() { # COMMAND...: bounded in time; waited for in a way that lets a signal through
-    timeout -k 1 40 "$@" </dev/null >>log/start.log 2>&1 9<&- &
-    helper=$!
-    wait $helper
-}
-
 abandon() { # WHY
     trap '' INT TERM HUP
-    [ -z "$helper" ] || kill "$helper" 2>/dev/null
     end_all
     rm -rf credentials keyring state
     say "$1; see $PWD/log"
@@ -99,8 +103,8 @@ free_port() { # below the range the kernel takes ports for outgoing connections 
 }
 
 until_open() { # PORT NAME
-    local i
-    for i in {1..400}; do
+    local try
+    for ((try = 0; try < 400; ++try)); do
         alive "$2" || return 1
         is_open "$1" && return
         sleep 0.05
@@ -211,7 +215,7 @@ user = "$key"
 X
     )
     [ "$got" = "$status" ] && return
-    echo "$method ${target%%\?*}: expected $status, found $got: $(<log/answer)" >>log/start.log
+    echo "$method ${target%%\?*}: expected $status, found $got: $(<log/answer)" >>log/step.out
     return 1
 }
 
@@ -287,7 +291,14 @@ stop() { # DIR
 }
 
 case ${1-} in
-start) [ $# -ge 3 ] && [ -n "$2" ] || wrong_use "start wants a folder and names"; shift; start "$@" ;;
-stop) [ $# = 2 ] && [ -n "$2" ] || wrong_use "stop wants a folder"; stop "$2" ;;
+start)
+    [ $# -ge 3 ] || wrong_use "start wants a folder and names"
+    shift
+    start "$@"
+    ;;
+stop)
+    [ $# = 2 ] || wrong_use "stop wants a folder"
+    stop "$2"
+    ;;
 *) wrong_use "start or stop?" ;;
 esac
