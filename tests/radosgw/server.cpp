@@ -46,11 +46,9 @@ LocalServer& LocalServer::instance() {
 
 LocalServer::LocalServer() {
     stop_with_this_process();
-    const std::filesystem::path log = folder_.path().string() + ".log";
-    const int status =
-        run({"/bin/bash", std::string(script), "start", folder_.path(), "first", "second"}, log);
+    const std::filesystem::path log = folder_.path() / "start.log";
+    const int status = run({"/bin/bash", std::string(script), "start", home(), "first", "second"}, log);
     const std::string said = read_text_file(log, 1 << 20);
-    std::filesystem::remove(log);
     if (status == cannot_run_here)
         missing_ = said;
     else if (status != 0)
@@ -64,8 +62,8 @@ void LocalServer::stop_with_this_process() {
     if (guard_ == 0) {
         ::setsid();
         ::dup2(ends[0], STDIN_FILENO);
-        ::execl("/bin/bash", "bash", "-c", R"(read -r; bash "$0" stop "$1"; rm -rf "$1")", script.data(),
-                folder_.path().c_str(), nullptr);
+        ::execl("/bin/bash", "bash", "-c", R"(read -r; bash "$0" stop "$1/server"; rm -rf "$1")",
+                script.data(), folder_.path().c_str(), nullptr);
         ::_exit(127);
     }
     ::close(ends[0]);
@@ -78,7 +76,7 @@ LocalServer::~LocalServer() {
 }
 
 pid_t LocalServer::gateway() const {
-    std::istringstream noted(read_text_file(folder_.path() / "state/rgw.pid", 100));
+    std::istringstream noted(read_text_file(home() / "state/rgw.pid", 100));
     pid_t pid = 0;
     noted >> pid;
     REQUIRE(pid > 0);

@@ -23,7 +23,8 @@ class LocalServer {
 
     // Why this machine cannot run one; empty when it runs.
     const std::string& missing() const { return missing_; }
-    std::filesystem::path credentials() const { return folder_.path() / "credentials"; }
+    std::filesystem::path home() const { return folder_.path() / "server"; }
+    std::filesystem::path credentials() const { return home() / "credentials"; }
     S3Profile profile(const std::string& name) const { return find_profile(name, credentials()); }
     pid_t gateway() const;  // the process that answers
 
