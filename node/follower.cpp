@@ -93,15 +93,33 @@ int64_t Follower::object_bytes() const {
     return wire_object_bytes(replica_->layout().payload_bytes);
 }
 
+PayloadExpectation Follower::expectation(int64_t window, const Hotkey& hotkey) const {
+    const Layout& layout = replica_->layout();
+    return {.run_id = run_.id,
+            .window = static_cast<uint64_t>(window),
+            .hotkey = hotkey,
+            .layout = layout.hash,
+            .payload_bytes = layout.payload_bytes};
+}
+
+void Follower::check_codes(const WirePayload& payload) const {
+    if (const std::string fault = payload_fault(replica_->layout(), payload.payload()); !fault.empty())
+        throw Error(ExitCode::input, fault);
+}
+
 Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window,
                                          int64_t budget_ms) {
     const std::string key = payload_key(window, hotkey);
     Bucket* bucket = nullptr;
     try {
         bucket = &peer_buckets_.at(address);
-        std::optional<Object> object = bucket->fetch(key, object_bytes(), std::max<int64_t>(1, budget_ms));
+        PayloadCheck check(expectation(window, hotkey));
+        std::optional<Object> object =
+            bucket->fetch(key, object_bytes(), std::max<int64_t>(1, budget_ms), std::ref(check));
         if (!object) return {{}, 0, Reason::not_retrievable, fmt::format("no object '{}'", key)};
-        return {std::move(object->bytes), object->modified_ms, Reason::none, {}};
+        WirePayload payload = std::move(check).take(std::move(object->bytes));
+        check_codes(payload);
+        return {std::move(payload), object->modified_ms, Reason::none, {}};
     } catch (const Error& error) {
         const bool arrived = bucket && error.code() == ExitCode::input;
         return {{}, 0, arrived ? Reason::malformed : Reason::not_retrievable, error.what()};
@@ -109,14 +127,8 @@ Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hot
 }
 
 WirePayload Follower::check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const {
-    const Layout& layout = replica_->layout();
-    WirePayload payload = decode_payload(object, {.run_id = run_.id,
-                                                  .window = static_cast<uint64_t>(window),
-                                                  .hotkey = hotkey,
-                                                  .layout = layout.hash,
-                                                  .payload_bytes = layout.payload_bytes});
-    if (const std::string fault = payload_fault(layout, payload.payload); !fault.empty())
-        throw Error(ExitCode::input, fault);
+    WirePayload payload = decode_payload(object, expectation(window, hotkey));
+    check_codes(payload);
     return payload;
 }
 
@@ -137,10 +149,10 @@ std::optional<WirePayload> Follower::find_payload(const RecordEntry& entry,
                                                   std::string& trouble) {
     trouble = "neither its owner nor a validator has joined";
     for (const BucketAddress& place : places) {
-        const Fetched fetched = fetch_object(place, entry.hotkey, window_, budget_ms);
-        if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
-            return check_object(fetched.object, window_, entry.hotkey);
-        trouble = fetched.fault == Reason::none ? "its bytes are not the recorded ones" : fetched.evidence;
+        Fetched fetched = fetch_object(place, entry.hotkey, window_, budget_ms);
+        if (fetched.payload && sha256(fetched.payload->object) == entry.object_hash)
+            return std::move(fetched.payload);
+        trouble = fetched.payload ? "its bytes are not the recorded ones" : fetched.evidence;
     }
     return std::nullopt;
 }
@@ -193,7 +205,7 @@ std::optional<Payloads> Follower::fetch_payloads(const Record& record, const Pay
 
 void Follower::apply(const Record& record, const Payloads& payloads) {
     std::vector<std::span<const uint8_t>> views;
-    for (const RecordEntry& entry : record.accepted) views.emplace_back(payloads.at(entry.hotkey).payload);
+    for (const RecordEntry& entry : record.accepted) views.push_back(payloads.at(entry.hotkey).payload());
     replica_->apply(
         {.eta = std::bit_cast<float>(record.eta_bits), .keep = std::bit_cast<float>(record.keep_bits)},
         views);

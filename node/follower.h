@@ -73,10 +73,10 @@ class Follower {
     // Applies every record that exists already.
     void catch_up();
 
-    // The wire object of a hotkey for a window as the bucket at `address` holds it, or why not; given up
-    // after budget_ms. Safe from several threads at once.
+    // A hotkey's payload of a window as the bucket at `address` holds it, in wire form and checked while it
+    // arrives, or why not; given up after budget_ms. Safe from several threads at once.
     struct Fetched {
-        Bytes object;
+        std::optional<WirePayload> payload;
         int64_t modified_ms = 0;
         Reason fault = Reason::none;
         std::string evidence;
@@ -85,7 +85,7 @@ class Follower {
                          int64_t budget_ms);
     // The length of every wire object of this run.
     int64_t object_bytes() const;
-    // Throws Error(input) saying which check it fails: wire form, then payload_fault.
+    // Of an object at hand. Throws Error(input) saying which check it fails: wire form, then payload_fault.
     WirePayload check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const;
 
     // Local state that survives kill −9: theta, window and step, plus the caller's momentum and text.
@@ -106,6 +106,8 @@ class Follower {
     std::optional<WirePayload> find_payload(const RecordEntry& entry,
                                             const std::vector<BucketAddress>& places, int64_t budget_ms,
                                             std::string& trouble);
+    PayloadExpectation expectation(int64_t window, const Hotkey& hotkey) const;
+    void check_codes(const WirePayload& payload) const;
     void remember_root();
 
     NodeOptions options_;

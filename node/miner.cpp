@@ -259,7 +259,7 @@ std::optional<Miner::Work> Miner::copy_another() {
         if (hotkey == follower_.identity().hotkey()) continue;
         Work work;
         work.tokens = static_cast<int64_t>(payload.header.tokens);
-        work.object = pack(work.tokens, payload.payload);
+        work.object = pack(work.tokens, payload.payload());
         return work;
     }
     return std::nullopt;

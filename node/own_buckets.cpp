@@ -1,6 +1,7 @@
 #include "node/own_buckets.h"
 
 #include "base/error.h"
+#include "net/s3/endpoint.h"
 
 #include <chrono>
 #include <mutex>
@@ -55,8 +56,43 @@ BucketOptions own_bucket_options(const NodeOptions& options, Clock& clock, const
     return result;
 }
 
-BucketAddress published_address(const NodeOptions&, const Bucket& payload_bucket) {
-    return {payload_bucket.url(), {}};
+BucketAddress published_address(const NodeOptions& options, const Bucket& payload_bucket) {
+    const std::string url = payload_bucket.url();
+    if (!url.starts_with("s3://")) {
+        if (options.bucket_url.starts_with("s3://"))
+            fail(ExitCode::usage,
+                 "the run is at {}, but payloads would go to {}, which nobody else can read: give an s3:// "
+                 "bucket "
+                 "with --payload-bucket",
+                 options.bucket_url, url);
+        return {url, {}};
+    }
+    if (options.read_profile == "none") return {url, {}};
+    const std::filesystem::path file = key_file(options);
+    S3Credentials read_key;
+    try {
+        read_key = find_profile(options.read_profile, file).credentials;
+    } catch (const Error& error) {
+        fail(ExitCode::identity,
+             "the others read payloads with a key that is published: expected one that may only read {} as "
+             "profile "
+             "[{}] (--read-profile; none: the bucket is public): {}",
+             url, options.read_profile, error.what());
+    }
+    // Temporary keys may bear the id of the key that made them.
+    for (const std::string& own_url : {payload_url(options), options.bucket_url}) {
+        if (!own_url.starts_with("s3://")) continue;
+        const std::string profile = parse_s3_url(own_url, "https://endpoint.invalid").profile;
+        const S3Credentials own = find_profile(profile, file).credentials;
+        const bool same_id = read_key.access_key_id == own.access_key_id && read_key.session_token.empty();
+        if (same_id || read_key.secret_access_key == own.secret_access_key)
+            fail(ExitCode::identity,
+                 "profile [{}] has the key that writes to {}: what is published must be another key that may "
+                 "only "
+                 "read; otherwise everybody could overwrite and delete there",
+                 options.read_profile, own_url);
+    }
+    return {url, read_key};
 }
 
 }  // namespace templar

@@ -249,11 +249,11 @@ Scores Validator::measure(const Window& found) {
         } else if (in_time && !follower_.stopping()) {
             const std::vector<SequenceId> own = sample_own(peer.hotkey, payload->second, found.window);
             for (const SequenceId& id : own) score.own_sequences.emplace_back(id.page, id.sequence);
-            score.evaluation = stage2_.evaluate(follower_.replica(), payload->second.payload, step, own,
+            score.evaluation = stage2_.evaluate(follower_.replica(), payload->second.payload(), step, own,
                                                 random, random_before);
             score.evaluation.screen =
                 first_order_screen(follower_.ops(), follower_.stream(), follower_.replica().layout(),
-                                   gradient_, payload->second.payload, step / counted);
+                                   gradient_, payload->second.payload(), step / counted);
             make_finite(score.evaluation);
             score.evaluated = true;
             evaluations.emplace(peer.hotkey, score.evaluation);

@@ -29,15 +29,13 @@ class Validator {
         std::map<Hotkey, int64_t> committed_ms;
         std::map<Hotkey, std::string> unread;  // whose commits the bucket did not give, and why
         std::map<Hotkey, Submission> submissions;
-        Payloads payloads;                // arrived and well-formed
-        std::map<Hotkey, Bytes> objects;  // their wire objects, for the archive
+        Payloads payloads;  // arrived and well-formed
         std::map<Hotkey, Stage1Verdict> verdicts;
     };
     // One submission, looked at in a thread of its own.
     struct Judged {
         Submission submission;
         std::optional<WirePayload> payload;
-        Bytes object;
     };
     bool validate_window();
     void promise_secrets(int64_t newest);
@@ -52,9 +50,11 @@ class Validator {
     void compare_indices(Window& found);
     Record make_record(const Window& found);
     std::vector<Hotkey> choose_gather(int64_t window);
-    void archive(const Record& record, Window& found);
+    using ObjectsByKey = std::map<std::string, const Bytes*>;
+    std::vector<std::string> put_all(const ObjectsByKey& objects);
+    void archive(const Record& record, const Window& found);
     void archive_leftovers();
-    std::optional<Record> settle_record(Window& found);
+    std::optional<Record> settle_record(const Window& found);
     Record write_record(const Record& record);
     std::optional<Record> find_record_or_dispute();
     Scores measure(const Window& found);
@@ -78,7 +78,7 @@ class Validator {
     std::vector<Hotkey> gather_now_;
     bool weights_due_ = false;
     int64_t promised_ = -1;                    // newest window whose secret is promised
-    std::map<std::string, Bytes> unarchived_;  // objects that the archive should hold, by key
+    std::map<std::string, Bytes> unarchived_;  // objects that the archive's bucket has not taken, by key
     TransferStats traffic_before_;             // of this window
     std::map<std::string, double> phases_;
 };

@@ -97,7 +97,7 @@ Record Validator::make_record(const Window& found) {
 
 // The record of the window: the one that is there, else this validator's. The run waits for it, so an outage
 // is sat out. Empty when stopped.
-std::optional<Record> Validator::settle_record(Window& found) {
+std::optional<Record> Validator::settle_record(const Window& found) {
     Outages& outages = follower_.outages();
     Bucket& bucket = follower_.bucket();
     std::optional<Record> record;
@@ -113,34 +113,48 @@ std::optional<Record> Validator::settle_record(Window& found) {
     return record;
 }
 
-// Before the record says that they count, the accepted objects are where everyone can read them. A bucket
-// that has not taken all of the last windows' is not waited for: their owners have them, too.
-void Validator::archive(const Record& record, Window& found) {
-    const bool healthy = unarchived_.empty();
-    for (const RecordEntry& entry : record.accepted)
-        unarchived_.emplace(payload_key(record.window, entry.hotkey),
-                            std::move(found.objects.at(entry.hotkey)));
-    std::erase_if(unarchived_,
-                  [oldest = payload_key(std::max<int64_t>(0, record.window - unarchived_windows), {})](
-                      const auto& object) { return object.first < oldest; });
-    if (healthy) archive_leftovers();
-}
-
-void Validator::archive_leftovers() {
-    std::vector<std::pair<const std::string*, const Bytes*>> objects;
-    for (const auto& [key, object] : unarchived_) objects.emplace_back(&key, &object);
-    if (objects.empty()) return;
+// Into the archive, all at the same time. Returns the keys of those that are not there now.
+std::vector<std::string> Validator::put_all(const ObjectsByKey& objects) {
     Bucket& bucket = follower_.payload_bucket();
-    std::vector<char> done(objects.size(), 0);
+    const std::vector<std::pair<std::string, const Bytes*>> list(objects.begin(), objects.end());
+    std::vector<char> done(list.size(), 0);
     follower_.outages().reached(bucket, [&] {
-        in_parallel(static_cast<int64_t>(objects.size()), [&](int64_t job) {
+        in_parallel(std::ssize(list), [&](int64_t job) {
             const auto i = static_cast<size_t>(job);
-            bucket.put(*objects[i].first, *objects[i].second);
+            bucket.put(list[i].first, *list[i].second);
             done[i] = 1;
         });
     });
-    size_t i = 0;
-    std::erase_if(unarchived_, [&](const auto&) { return done[i++] != 0; });
+    std::vector<std::string> missing;
+    for (size_t i = 0; i < list.size(); ++i)
+        if (!done[i]) missing.push_back(list[i].first);
+    return missing;
+}
+
+// Before the record says that they count, the accepted objects are where everyone can read them. A bucket
+// that has not taken all of the last windows' is not waited for: their owners have them, too.
+void Validator::archive(const Record& record, const Window& found) {
+    ObjectsByKey objects;
+    for (const RecordEntry& entry : record.accepted)
+        objects[payload_key(record.window, entry.hotkey)] = &found.payloads.at(entry.hotkey).object;
+    std::vector<std::string> missing;
+    if (unarchived_.empty()) {
+        missing = put_all(objects);
+    } else {
+        for (const auto& [key, object] : objects) missing.push_back(key);
+    }
+    for (const std::string& key : missing) unarchived_[key] = *objects.at(key);
+}
+
+void Validator::archive_leftovers() {
+    if (unarchived_.empty()) return;
+    const int64_t oldest = std::max<int64_t>(0, follower_.window() - unarchived_windows);
+    std::erase_if(unarchived_, [&](const auto& entry) { return entry.first < payload_key(oldest, {}); });
+    ObjectsByKey objects;
+    for (const auto& [key, object] : unarchived_) objects[key] = &object;
+    std::map<std::string, Bytes> left;
+    for (const std::string& key : put_all(objects)) left[key] = std::move(unarchived_.at(key));
+    unarchived_ = std::move(left);
 }
 
 // Write-once: when another validator was first, its record counts.

@@ -33,9 +33,7 @@ void Validator::collect(Window& found) {
     for (size_t i = 0; i < peers.size(); ++i) {
         const Hotkey& hotkey = peers[i].hotkey;
         found.submissions.emplace(hotkey, std::move(judged[i].submission));
-        if (!judged[i].payload) continue;
-        found.payloads.emplace(hotkey, std::move(*judged[i].payload));
-        found.objects.emplace(hotkey, std::move(judged[i].object));
+        if (judged[i].payload) found.payloads.emplace(hotkey, std::move(*judged[i].payload));
     }
     compare_indices(found);
 
@@ -134,33 +132,28 @@ Validator::Judged Validator::judge_submission(const Window& found, const Neuron&
                                                     commit->second.object_bytes, follower_.object_bytes()));
     Follower::Fetched fetched =
         follower_.fetch_object(peer.bucket, peer.hotkey, window, deadline_ms - follower_.clock().now_ms());
-    if (fetched.fault != Reason::none) return fault(fetched.fault, std::move(fetched.evidence));
+    if (!fetched.payload) return fault(fetched.fault, std::move(fetched.evidence));
     const int64_t reveal_late = fetched.modified_ms - run.start_ms(window + 1) - run.put_ms;
     if (reveal_late > 0)
         return fault(Reason::late, fmt::format("revealed {} ms after the deadline", reveal_late));
-    const Digest hash = sha256(fetched.object);
+    WirePayload& payload = *fetched.payload;
+    const Digest hash = sha256(payload.object);
     if (hash != commit->second.object_hash)
         return fault(Reason::hash_differs, fmt::format("committed {}, revealed {}",
                                                        to_hex(commit->second.object_hash).substr(0, 16),
                                                        to_hex(hash).substr(0, 16)));
-    try {
-        WirePayload payload = follower_.check_object(fetched.object, window, peer.hotkey);
-        if (static_cast<int64_t>(payload.header.tokens) != commit->second.tokens)
-            fail(ExitCode::input, "tokens: committed {}, header says {}", commit->second.tokens,
-                 payload.header.tokens);
-        judged.submission.windows_behind = follower_.windows_behind(payload.header.root);
-        const Replica& replica = follower_.replica();
-        if (judged.submission.windows_behind == 0 &&
-            payload.header.possession != possession_proof(replica.layout(), replica.theta(), replica.root(),
-                                                          peer.hotkey, payload.header.window))
-            fail(ExitCode::input, "possession proof: not that of state {} and this hotkey",
-                 to_hex(replica.root()).substr(0, 16));
-        judged.payload = std::move(payload);
-        judged.object = std::move(fetched.object);
-        return judged;
-    } catch (const Error& error) {
-        return fault(Reason::malformed, error.what());
-    }
+    if (static_cast<int64_t>(payload.header.tokens) != commit->second.tokens)
+        return fault(Reason::malformed, fmt::format("tokens: committed {}, header says {}",
+                                                    commit->second.tokens, payload.header.tokens));
+    judged.submission.windows_behind = follower_.windows_behind(payload.header.root);
+    const Replica& replica = follower_.replica();
+    if (judged.submission.windows_behind == 0 &&
+        payload.header.possession != possession_proof(replica.layout(), replica.theta(), replica.root(),
+                                                      peer.hotkey, payload.header.window))
+        return fault(Reason::malformed, fmt::format("possession proof: not that of state {} and this hotkey",
+                                                    to_hex(replica.root()).substr(0, 16)));
+    judged.payload = std::move(payload);
+    return judged;
 }
 
 // After a restart: the last window's accepted payloads, as far as their owners still have them.
@@ -188,10 +181,10 @@ void Validator::recall_previous() {
     in_parallel(static_cast<int64_t>(places.size()), [&](int64_t job) {
         const auto i = static_cast<size_t>(job);
         const RecordEntry& entry = record.accepted[i];
-        const Follower::Fetched fetched =
+        Follower::Fetched fetched =
             follower_.fetch_object(places[i], entry.hotkey, window, follower_.description().put_ms);
-        if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
-            recalled[i] = follower_.check_object(fetched.object, window, entry.hotkey);
+        if (fetched.payload && sha256(fetched.payload->object) == entry.object_hash)
+            recalled[i] = std::move(fetched.payload);
     });
     for (size_t i = 0; i < recalled.size(); ++i)
         if (recalled[i]) previous_.emplace(record.accepted[i].hotkey, std::move(*recalled[i]));
@@ -204,7 +197,7 @@ void Validator::compare_indices(Window& found) {
     for (const auto& [hotkey, payload] : found.payloads) {
         Submission& submission = found.submissions[hotkey];
         auto compare = [&](const Hotkey& other, const WirePayload& earlier) {
-            const double overlap = index_overlap(layout, payload.payload, earlier.payload);
+            const double overlap = index_overlap(layout, payload.payload(), earlier.payload());
             if (overlap <= submission.overlap) return;
             submission.overlap = overlap;
             submission.overlap_with =
