@@ -128,9 +128,11 @@ S3Core::S3Core(std::shared_ptr<Transport> transport, S3Location location, S3Cred
                S3Policy policy, const std::atomic<bool>* stop)
     : transport(std::move(transport)),
       location(std::move(location)),
-      signer(std::move(credentials), this->location.region),
+      credentials(std::move(credentials)),
       policy(policy),
-      stop(stop) {}
+      stop(stop) {
+    if (!this->credentials.empty()) signer.emplace(this->credentials, this->location.region);
+}
 
 int64_t S3Core::signing_time_ms() const {
     return system_ms() + sign_offset_ms;
@@ -185,13 +187,13 @@ void S3Call::send() {
     if (!ask_.key.empty()) request.path += "/" + ask_.key;
     HttpRequest http;
     http.method = ask_.method;
-    if (core_.signer.credentials().empty()) {
+    if (!core_.signer) {
         http.url = request_url(request);
         http.headers = std::move(request.headers);
     } else {
         signed_offset_ms_ = core_.sign_offset_ms;
         SignedRequest ready =
-            core_.signer.sign(request, payload_hash_, (system_ms() + signed_offset_ms_) / 1000);
+            core_.signer->sign(request, payload_hash_, (system_ms() + signed_offset_ms_) / 1000);
         http.url = std::move(ready.url);
         http.headers = std::move(ready.headers);
     }
@@ -275,7 +277,7 @@ void S3Call::judge_status(const HttpResponse& response) {
             if (status_ / 100 == 2) status_ = hidden_status(fault_.code);
         }
     if (good()) {
-        if (!core_.signer.credentials().empty()) core_.key_worked = true;
+        if (core_.signer) core_.key_worked = true;
         const std::string doubt = ask_.doubt ? ask_.doubt(response) : "";
         ended_ = doubt.empty();
         if (ended_) return;
@@ -304,7 +306,7 @@ void S3Call::judge_status(const HttpResponse& response) {
 // A refusal that another signature may cure, each once: this machine's clock is wrong, or the service fails
 // for a moment to recognise a key that has worked.
 bool S3Call::renew_signature(const HttpResponse& response) {
-    if (core_.signer.credentials().empty()) return false;
+    if (!core_.signer) return false;
     const bool by_code = clock_code(fault_.code);
     const std::optional<int64_t> date = parse_http_date(response.header("date"));
     if ((status_ == 403 || by_code) && date && *date > 0 && !clock_renewed_) {
@@ -322,19 +324,18 @@ bool S3Call::renew_signature(const HttpResponse& response) {
 // Again after a random time below a bound that doubles, so that clients that failed together come back apart.
 void S3Call::retry(const HttpResponse& response, std::string failure, std::string_view advice) {
     const S3Policy& policy = core_.policy;
-    const int64_t bound =
-        std::min(policy.longest_pause_ms, policy.first_pause_ms << std::min(tries_ - 1, 20));
-    std::random_device random;
-    int64_t pause = std::uniform_int_distribution<int64_t>(0, std::max<int64_t>(bound, 0))(random);
     const SteadyTime now = steady_clock::now();
-    if (const std::optional<int64_t> asked = retry_after_ms(response)) {
-        if (now + milliseconds(*asked) >= budget_.deadline)
-            give_up(ExitCode::storage, failure,
-                    fmt::format("it asks to wait {} s, longer than this may take: try later", *asked / 1000));
-        pause += *asked;
-    }
-    if (now + milliseconds(pause) >= budget_.deadline) give_up(ExitCode::storage, failure, advice);
-    not_before_ = now + milliseconds(pause);
+    const int64_t asked = retry_after_ms(response).value_or(0);
+    const int64_t left = std::chrono::duration_cast<milliseconds>(budget_.deadline - now).count() - asked;
+    if (left < policy.first_pause_ms && asked > 0)
+        give_up(ExitCode::storage, failure,
+                fmt::format("it asks to wait {} s, longer than this may take: try later", asked / 1000));
+    if (left < policy.first_pause_ms) give_up(ExitCode::storage, failure, advice);
+    const int64_t bound =
+        std::min({policy.first_pause_ms << std::min(tries_ - 1, 20), policy.longest_pause_ms, left});
+    std::random_device random;
+    const int64_t pause = std::uniform_int_distribution<int64_t>(0, std::max<int64_t>(bound, 0))(random);
+    not_before_ = now + milliseconds(asked + pause);
     last_failure_ = std::move(failure);
     exchange_.reset();
 }
@@ -388,7 +389,7 @@ std::string s3_name(const S3Core& core, std::string_view key) {
 }
 
 void s3_fail(const S3Core& core, ExitCode code, std::string_view text) {
-    throw Error(code, redact(text, core.signer.credentials()));
+    throw Error(code, redact(text, core.credentials));
 }
 
 }  // namespace templar

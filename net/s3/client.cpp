@@ -131,11 +131,11 @@ void S3Client::abort_upload(const S3Upload& upload) {
 
 std::string S3Client::presign(const std::string& method, const std::string& key, int64_t expires_s,
                               bool create_only) {
-    if (impl_->signer.credentials().empty())
+    if (!impl_->signer)
         fail(ExitCode::identity, "{}: a permission needs a key to sign it with", s3_name(*impl_, key));
     S3Request request{method, impl_->location.origin(), "/" + impl_->location.bucket + "/" + key, {}, {}};
     if (create_only) request.headers.push_back({"If-None-Match", "*"});
-    return impl_->signer.presign(request, impl_->signing_time_ms() / 1000, expires_s).url;
+    return impl_->signer->presign(request, impl_->signing_time_ms() / 1000, expires_s).url;
 }
 
 std::optional<int64_t> S3Client::clock_difference_ms() const {
@@ -187,15 +187,15 @@ S3Object object_of(const S3Core& core, const std::string& key, const HttpRespons
 }
 
 S3Progress::S3Progress(const TransferProgress& tell, std::string key, int64_t total)
-    : tell_(tell), key_(std::move(key)), total_(total) {
-    add(0);
-}
+    : tell_(tell), key_(std::move(key)), total_(total), told_(std::chrono::steady_clock::now()) {}
 
 void S3Progress::add(int64_t bytes) {
     done_ += bytes;
+    if (!tell_ || total_ <= told_of_bytes || bytes == 0) return;
     const SteadyTime now = std::chrono::steady_clock::now();
-    if (!tell_ || total_ <= told_of_bytes || (now - last_ < telling_pause && done_ < total_)) return;
-    last_ = now;
+    if (now - told_ < telling_pause && !(done_ == total_ && takes_long_)) return;
+    told_ = now;
+    takes_long_ = true;
     tell_(key_, done_, total_);
 }
 

@@ -18,7 +18,8 @@ struct S3Core {
 
     std::shared_ptr<Transport> transport;
     S3Location location;
-    Signer signer;
+    S3Credentials credentials;
+    std::optional<Signer> signer;  // nothing: requests are not signed
     S3Policy policy;
     const std::atomic<bool>* stop;
 
@@ -172,7 +173,8 @@ class S3Progress {
     const TransferProgress& tell_;
     std::string key_;
     int64_t total_, done_ = 0;
-    SteadyTime last_{};
+    SteadyTime told_;
+    bool takes_long_ = false;
 };
 
 }  // namespace templar

@@ -186,6 +186,9 @@ class Multipart {
             S3Ask ask = put_ask(key_, part(index), sum(index));
             ask.query = {{"partNumber", std::to_string(index + 1)}, {"uploadId", upload_.upload_id}};
             ask.streams = core_.policy.parallel_parts;
+            ask.doubt = [same = std::move(ask.doubt)](const HttpResponse& answer) {
+                return etag_of(answer).empty() ? "a part without an ETag" : same(answer);
+            };
             return std::make_unique<S3Call>(core_, budget_, std::move(ask), static_cast<int64_t>(index));
         };
         run_calls(core_.policy.parallel_parts, next, [&](S3Call& call) {
