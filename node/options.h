@@ -1,6 +1,7 @@
 // What every participant is told by its operator.
 #pragma once
 
+#include "base/sha256.h"
 #include "net/bucket/bucket.h"
 
 #include <filesystem>
