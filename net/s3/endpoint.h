@@ -25,13 +25,15 @@ struct S3Location {
 };
 
 // Throws Error(usage) that says what is wrong and shows the form: user-info, fragments, paths in the
-// endpoint, unknown or repeated parameters, bad ports, anything that is not printable ASCII. `endpoint` and
-// `region` fill what the URL leaves open (from a profile or the environment).
+// endpoint, unknown or repeated parameters, bad ports, anything that is not printable ASCII, host names that
+// resolvers read as addresses (0x7f000001, 127.1). Parameters may be percent-encoded. `endpoint` and `region`
+// fill what the URL leaves open (from a profile or the environment).
 S3Location parse_s3_url(std::string_view url, std::string_view endpoint = {}, std::string_view region = {});
 
 // What a name resolves to is judged when it is connected to (Transport); this judges what can be seen before.
-// Throws Error(input): http without allow_http; a port other than 443, 80 (http) and 1024…65535; a literal
-// private address without allow_private; a host under r2.cloudflarestorage.com that is not <32 hex
+// Throws Error(input): http without allow_http; a port other than 443, 80 (http) and 1024…65535; without
+// allow_private a literal private address, a name without a dot, and names under localhost, local and
+// internal; a host under r2.cloudflarestorage.com that is not <32 hex
 // digits>[.<jurisdiction>].r2.cloudflarestorage.com with https and port 443.
 void check_stranger_endpoint(const S3Location& location, bool allow_http, bool allow_private);
 
