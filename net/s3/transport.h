@@ -17,16 +17,16 @@ namespace templar {
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 struct HttpRequest {
-    std::string method;   // GET, HEAD, PUT, POST, DELETE
-    std::string url;      // sent byte for byte (no dot segments removed)
-    HttpHeaders headers;  // as signed; never Host, Content-Length or Expect
-    ByteSpan body;        // of PUT and POST; must live until the request has ended
+    std::string method = {};   // GET, HEAD, PUT, POST, DELETE
+    std::string url = {};      // sent byte for byte (no dot segments removed)
+    HttpHeaders headers = {};  // as signed; never Host, Content-Length or Expect
+    ByteSpan body = {};        // of PUT and POST; must live until the request has ended
     // The body of an answer 200 or 206 goes to `into` when it is given and must fill it exactly: a longer one
     // is cut off at its first surplus byte, before anything else is read. Any other body goes to
     // HttpResponse::body, at most max_body of it.
-    std::span<uint8_t> into;
+    std::span<uint8_t> into = {};
     int64_t max_body = 64 * 1024;
-    SteadyTime deadline;          // for all of it, name resolution and connecting included
+    SteadyTime deadline = {};     // for all of it, name resolution and connecting included
     int64_t min_bytes_per_s = 0;  // slower than this over `stall_ms` ends it
     int64_t stall_ms = 10'000;    // and so does silence of this length
 };
@@ -50,6 +50,8 @@ struct HttpResponse {
     HttpHeaders headers;  // of the final answer; names in lower case; at most 64 of 16 KiB together
     std::string body;     // what did not go to `into`
     int64_t into_bytes = 0;
+    // Sent a second time, because a kept connection died without an answer: a 412 may be its own echo.
+    bool resent = false;
     // The value of the first header of this name (lower case); "" when there is none.
     std::string_view header(std::string_view name) const;
 };
@@ -58,7 +60,7 @@ struct HttpResponse {
 class Exchange {
   public:
     virtual ~Exchange() = default;  // cancels it, and returns when nothing of the request is used any more
-    // Each returns false when `until` or the group's `stop` came first.
+    // Each returns false when `until` came first.
     virtual bool wait_headers(SteadyTime until) = 0;  // status and headers are there, or it ended
     virtual bool wait(SteadyTime until) = 0;          // ended
     virtual bool ended() const = 0;
@@ -71,9 +73,9 @@ class Transport {
     struct Rules {
         bool allow_http = false;
         bool allow_private = false;  // connect to addresses that is_public_address refuses
-        int max_connections =
-            256;                 // open at a time; further requests wait their turn (within their deadline)
-        bool verify_tls = true;  // false only in tests
+        int max_connections = 256;   // open at a time; further requests wait (within their deadline)
+        bool verify_tls = true;      // false only in tests
+        bool operator==(const Rules&) const = default;
     };
     explicit Transport(const Rules& rules);
     ~Transport();
