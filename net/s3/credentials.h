@@ -3,13 +3,14 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace templar {
 
 struct S3Credentials {
-    std::string access_key_id;
-    std::string secret_access_key;
-    std::string session_token;  // of temporary credentials; else empty
+    std::string access_key_id{};
+    std::string secret_access_key{};
+    std::string session_token{};  // of temporary credentials; else empty
     bool empty() const { return access_key_id.empty(); }
     bool operator==(const S3Credentials&) const = default;
 };

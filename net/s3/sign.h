@@ -19,20 +19,21 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // A request with nothing encoded yet.
 struct S3Request {
-    std::string method;
-    std::string origin;                                                     // "https://host[:port]"
-    std::string path;                                                       // "/bucket/key": raw bytes
-    std::vector<std::pair<std::string, std::optional<std::string>>> query;  // nothing: a name without '='
-    HttpHeaders headers;                                                    // without Host
+    std::string method{};
+    std::string origin{};                                                     // "https://host[:port]"
+    std::string path{};                                                       // "/bucket/key": raw bytes
+    std::vector<std::pair<std::string, std::optional<std::string>>> query{};  // nothing: a name without '='
+    HttpHeaders headers{};                                                    // without Host
 };
 
 inline constexpr std::string_view unsigned_payload = "UNSIGNED-PAYLOAD";
 
 struct SignedRequest {
-    std::string url;      // to be sent byte for byte
-    std::string host;     // the Host header to send
-    HttpHeaders headers;  // all to send beside Host: the given ones (repeats joined), and the signer's
-    std::string canonical_request, string_to_sign, signed_headers, signature;  // the steps, for tests
+    std::string url{};      // to be sent byte for byte
+    std::string host{};     // the Host header to send
+    HttpHeaders headers{};  // all to send beside Host: the given ones (repeats joined), and the signer's
+    // The steps, for tests.
+    std::string canonical_request{}, string_to_sign{}, signed_headers{}, signature{};
 };
 
 // Percent-encoding of RFC 3986's reserved bytes, upper-case digits; '/' stays when `keep_slash`.
