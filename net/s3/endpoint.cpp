@@ -185,9 +185,10 @@ void parse_endpoint(std::string_view given, S3Location& location) {
     std::string_view port;
     bool has_port = false;
     if (authority.starts_with('[')) {
-        const size_t bracket = std::min(authority.find(']'), authority.size());
+        const size_t bracket = authority.find(']');
+        if (bracket == std::string_view::npos) refuse("endpoint: expected ']' after an IPv6 address");
         location.host = canonical_v6(std::string(authority.substr(1, bracket - 1)));
-        port = authority.substr(std::min(bracket + 1, authority.size()));
+        port = authority.substr(bracket + 1);
         has_port = !port.empty();
         if (has_port && port.front() != ':') refuse("endpoint: expected ':' and a port after ']'");
         if (has_port) port.remove_prefix(1);
@@ -277,7 +278,7 @@ S3Location parse_s3_url(std::string_view url, std::string_view endpoint, std::st
     S3Location location;
     location.bucket = split(path, '/').first;
     location.prefix = split(path, '/').second;
-    if (location.prefix.ends_with('/')) location.prefix.pop_back();
+    if (location.prefix.size() > 1 && location.prefix.ends_with('/')) location.prefix.pop_back();
     if (!valid_bucket(location.bucket))
         refuse("expected a bucket name of 3 to 63 of a-z, 0-9, '.' and '-', found {}",
                shown(location.bucket));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace templar {
 
@@ -68,6 +69,40 @@ PayloadHeader read_header(ByteReader& reader, const PayloadExpectation& expected
     return header;
 }
 
+bool overlap(ByteRange a, ByteRange b) {
+    return a.begin < b.end && b.begin < a.end;
+}
+
+bool covered(const std::vector<ByteRange>& ranges, ByteRange range) {
+    return range.begin == range.end || std::any_of(ranges.begin(), ranges.end(), [&](const ByteRange& r) {
+               return r.begin <= range.begin && range.end <= r.end;
+           });
+}
+
+void add(std::vector<ByteRange>& ranges, ByteRange added) {
+    std::erase_if(ranges, [&added](const ByteRange& r) {
+        if (r.end < added.begin || added.end < r.begin) return false;
+        added = {std::min(r.begin, added.begin), std::max(r.end, added.end)};
+        return true;
+    });
+    ranges.push_back(added);
+}
+
+void remove(std::vector<ByteRange>& ranges, ByteRange removed) {
+    std::vector<ByteRange> left;
+    for (const ByteRange& r : ranges) {
+        const ByteRange before{r.begin, std::min(r.end, removed.begin)};
+        const ByteRange after{std::max(r.begin, removed.end), r.end};
+        if (before.begin < before.end) left.push_back(before);
+        if (after.begin < after.end) left.push_back(after);
+    }
+    ranges = std::move(left);
+}
+
+ByteSpan bytes_of(ByteSpan object, ByteRange range) {
+    return object.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.end - range.begin));
+}
+
 }  // namespace
 
 int64_t wire_object_bytes(int64_t payload_bytes) {
@@ -99,10 +134,29 @@ Bytes encode_payload(const Identity& author, PayloadHeader header, ByteSpan payl
 }
 
 WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected) {
-    if (expected.payload_bytes < 0) throw std::invalid_argument("decode_payload: payload_bytes is negative");
-    expect("bytes", wire_object_bytes(expected.payload_bytes), static_cast<int64_t>(object.size()));
+    return PayloadCheck(expected).take(Bytes(object.begin(), object.end()));
+}
+
+PayloadCheck::PayloadCheck(const PayloadExpectation& expected) : expected_(expected) {
+    if (expected.payload_bytes < 0) throw std::invalid_argument("PayloadCheck: payload_bytes is negative");
+    right_.assign(static_cast<size_t>(block_count(expected.payload_bytes)), false);
+}
+
+ByteRange PayloadCheck::block(int64_t number) const {
+    const int64_t end = wire_object_bytes(expected_.payload_bytes);
+    const int64_t begin = end - expected_.payload_bytes + number * payload_block_bytes;
+    return {begin, std::min(begin + payload_block_bytes, end)};
+}
+
+Digest PayloadCheck::expected_hash(ByteSpan object, int64_t number) const {
+    Digest hash;
+    std::copy_n(object.begin() + payload_header_bytes + number * 32, hash.size(), hash.begin());
+    return hash;
+}
+
+void PayloadCheck::check_front(ByteSpan object) {
     ByteReader reader(object, what);
-    PayloadHeader header = read_header(reader, expected);
+    const PayloadHeader header = read_header(reader, expected_);
     const auto signature = reader.get_array<64>();
     const ByteSpan padding = reader.get_bytes(payload_header_bytes - signature_offset - signature.size());
     if (std::any_of(padding.begin(), padding.end(), [](uint8_t byte) { return byte != 0; }))
@@ -110,20 +164,49 @@ WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected) 
     if (!verify(header.hotkey, "payload", object.first(signature_offset), signature))
         fail(ExitCode::input, "{}: signature: expected one by {}, found one that does not verify", what,
              to_hex(header.hotkey));
+    expect("block hashes", header.blocks, sha256(reader.get_bytes(right_.size() * 32)));
+    header_ = header;
+}
 
-    const int64_t blocks = block_count(expected.payload_bytes);
-    const ByteSpan hashes = reader.get_bytes(static_cast<size_t>(blocks) * 32);
-    expect("block hashes", header.blocks, sha256(hashes));
-    const ByteSpan payload = reader.get_bytes(static_cast<size_t>(expected.payload_bytes));
-    for (int64_t i = 0; i < blocks; ++i) {
-        const ByteSpan rest = payload.subspan(static_cast<size_t>(i * payload_block_bytes));
-        const Digest hash =
-            sha256(rest.first(std::min(rest.size(), static_cast<size_t>(payload_block_bytes))));
-        if (!std::equal(hash.begin(), hash.end(), hashes.begin() + i * 32))
-            fail(ExitCode::input, "{}: block {} of {}: expected SHA-256 {}, found {}", what, i, blocks,
-                 to_hex(hashes.subspan(static_cast<size_t>(i) * 32, 32)), to_hex(hash));
+std::vector<ByteRange> PayloadCheck::operator()(ByteSpan object, ByteRange arrived) {
+    expect("bytes", wire_object_bytes(expected_.payload_bytes), static_cast<int64_t>(object.size()));
+    const ByteRange front{0, wire_object_bytes(expected_.payload_bytes) - expected_.payload_bytes};
+    add(arrived_, arrived);
+    if (overlap(arrived, front)) {
+        header_.reset();
+        right_.assign(right_.size(), false);
     }
-    return {header, Bytes(payload.begin(), payload.end())};
+    if (!header_) {
+        if (!covered(arrived_, front)) return {};
+        check_front(object);
+    }
+    std::vector<ByteRange> wrong;
+    for (size_t i = 0; i < right_.size(); ++i) {
+        const ByteRange range = block(static_cast<int64_t>(i));
+        if (overlap(arrived, range)) right_[i] = false;
+        if (right_[i] || !covered(arrived_, range)) continue;
+        right_[i] = sha256(bytes_of(object, range)) == expected_hash(object, static_cast<int64_t>(i));
+        if (!right_[i]) wrong.push_back(range);
+    }
+    for (const ByteRange& range : wrong) remove(arrived_, range);
+    return wrong;
+}
+
+WirePayload PayloadCheck::take(Bytes object) && {
+    expect("bytes", wire_object_bytes(expected_.payload_bytes), static_cast<int64_t>(object.size()));
+    if (!header_) {
+        check_front(object);
+        right_.assign(right_.size(), false);
+    }
+    for (size_t i = 0; i < right_.size(); ++i) {
+        if (right_[i]) continue;
+        const Digest hash = sha256(bytes_of(object, block(static_cast<int64_t>(i))));
+        const Digest expected = expected_hash(object, static_cast<int64_t>(i));
+        if (hash != expected)
+            fail(ExitCode::input, "{}: block {} of {}: expected SHA-256 {}, found {}", what, i, right_.size(),
+                 to_hex(expected), to_hex(hash));
+    }
+    return {*header_, std::move(object)};
 }
 
 }  // namespace templar

@@ -16,7 +16,11 @@
 //      152      8  tokens                             payload
 #pragma once
 
+#include "net/transfer.h"
 #include "net/wire/identity.h"
+
+#include <optional>
+#include <vector>
 
 namespace templar {
 
@@ -44,9 +48,11 @@ int64_t wire_object_bytes(int64_t payload_bytes);
 // Fills header.hotkey, length and blocks, signs, and returns the whole object.
 Bytes encode_payload(const Identity& author, PayloadHeader header, ByteSpan payload);
 
+// The object as it travelled, with what its header says.
 struct WirePayload {
     PayloadHeader header;
-    Bytes payload;
+    Bytes object;
+    ByteSpan payload() const { return ByteSpan(object).last(header.length); }
 };
 // What the reader already knows and the object must agree with.
 struct PayloadExpectation {
@@ -60,5 +66,28 @@ struct PayloadExpectation {
 // run, window, hotkey, layout, signature, block hash (with its number). root, tokens and possession are for
 // the caller to judge.
 WirePayload decode_payload(ByteSpan object, const PayloadExpectation& expected);
+
+// The same judgement while the object arrives, as an ArrivalCheck (by std::ref: it remembers). Header,
+// signature and block hashes are checked as soon as they are there, and end a liar's transfer; a block is
+// hashed when its last byte is there, and returned when it differs: it then counts as not arrived. Parts may
+// come in any order, need not end where blocks do, and may come again: what they touch is judged anew.
+class PayloadCheck {
+  public:
+    explicit PayloadCheck(const PayloadExpectation& expected);
+    // Throws what decode_payload throws, but for block hashes.
+    std::vector<ByteRange> operator()(ByteSpan object, ByteRange arrived);
+    // Of the object that arrived; what has not been checked by now is. Throws what decode_payload throws.
+    WirePayload take(Bytes object) &&;
+
+  private:
+    void check_front(ByteSpan object);
+    ByteRange block(int64_t number) const;
+    Digest expected_hash(ByteSpan object, int64_t number) const;
+
+    PayloadExpectation expected_;
+    std::optional<PayloadHeader> header_;  // once it and the block hashes are right
+    std::vector<bool> right_;              // by block
+    std::vector<ByteRange> arrived_;       // neither overlapping nor touching
+};
 
 }  // namespace templar

@@ -3,6 +3,8 @@
 #include "base/random.h"
 #include "tests/net/error_code.h"
 
+#include <algorithm>
+
 using namespace templar;
 
 namespace {
@@ -51,7 +53,8 @@ TEST_CASE("payload object: what is encoded is decoded") {
         const Bytes object = encode_payload(alice, example_header(), payload);
         CHECK(static_cast<int64_t>(object.size()) == wire_object_bytes(size));
         const WirePayload decoded = decode_payload(object, expectation(size));
-        CHECK(decoded.payload == payload);
+        CHECK(decoded.object == object);
+        CHECK(std::ranges::equal(decoded.payload(), payload));
         PayloadHeader header = example_header();
         header.hotkey = alice.hotkey();
         header.length = static_cast<uint64_t>(size);
@@ -167,4 +170,127 @@ TEST_CASE("payload object: cut, padded or of another length") {
     refused(object, expectation(payload_block_bytes * 1000));
     refused(Bytes(566, 0), expectation(150), "magic");
     refused(random_bytes(566), expectation(150), "magic");
+}
+
+namespace {
+
+// A transfer: the bytes of `source` come part by part into a buffer, and `check` looks at each.
+struct Transfer {
+    explicit Transfer(const Bytes& source, int64_t payload_bytes)
+        : source(source), buffer(source.size(), 0xee), check(expectation(payload_bytes)) {}
+
+    std::vector<ByteRange> arrive(int64_t begin, int64_t end) {
+        std::copy(source.begin() + begin, source.begin() + end, buffer.begin() + begin);
+        return check(buffer, {begin, end});
+    }
+    int64_t size() const { return static_cast<int64_t>(source.size()); }
+
+    Bytes source, buffer;
+    PayloadCheck check;
+};
+
+constexpr int64_t three_and_some = 3 * payload_block_bytes + 17;
+constexpr int64_t front = payload_header_bytes + 4 * 32;
+
+}  // namespace
+
+TEST_CASE("payload check: parts of any size in any order, none wrong") {
+    const Bytes payload = random_bytes(three_and_some);
+    const Bytes object = encode_payload(alice, example_header(), payload);
+    CounterRng rng(digest("order"));
+    for (const int64_t part : {int64_t{100'000}, payload_block_bytes / 3, payload_block_bytes,
+                               payload_block_bytes + 1, int64_t{1} << 30}) {
+        Transfer transfer(object, three_and_some);
+        std::vector<ByteRange> parts;
+        for (int64_t begin = 0; begin < transfer.size(); begin += part)
+            parts.push_back({begin, std::min(begin + part, transfer.size())});
+        for (size_t i = parts.size(); i > 1; --i) std::swap(parts[i - 1], parts[rng.below(i)]);
+        for (const ByteRange& range : parts) CHECK(transfer.arrive(range.begin, range.end).empty());
+        // Nothing is hashed again: what happens to the bytes from here on goes unseen.
+        transfer.buffer.back() ^= 1;
+        const WirePayload taken = std::move(transfer.check).take(std::move(transfer.buffer));
+        CHECK(taken.header == decode_payload(object, expectation(three_and_some)).header);
+        CHECK(taken.payload().size() == payload.size());
+        CHECK(std::equal(payload.begin(), payload.end() - 1, taken.payload().begin()));
+    }
+    for (const int64_t size : {0, 1}) {
+        const Bytes small = encode_payload(alice, example_header(), random_bytes(static_cast<size_t>(size)));
+        Transfer transfer(small, size);
+        for (int64_t i = transfer.size(); i-- > 0;) CHECK(transfer.arrive(i, i + 1).empty());
+        CHECK(std::move(transfer.check).take(transfer.buffer).object == small);
+    }
+}
+
+TEST_CASE("payload check: a damaged block comes back until it is right") {
+    const Bytes object = encode_payload(alice, example_header(), random_bytes(three_and_some));
+    const ByteRange second{front + payload_block_bytes, front + 2 * payload_block_bytes};
+    const ByteRange last{front + 3 * payload_block_bytes, static_cast<int64_t>(object.size())};
+    const std::vector<ByteRange> only_second{second}, both{second, last};
+
+    Transfer transfer(object, three_and_some);
+    transfer.source[static_cast<size_t>(second.begin) + 5] ^= 1;
+    transfer.source.back() ^= 1;
+    CHECK(transfer.arrive(front, last.end).empty());  // nothing can be judged yet
+    CHECK(transfer.arrive(0, front) == both);
+
+    transfer.source.back() ^= 1;
+    CHECK(transfer.arrive(last.begin, last.end).empty());
+    CHECK(transfer.arrive(second.begin, second.end) == only_second);
+    CHECK(transfer.arrive(second.begin, second.end) == only_second);  // the caller bounds the tries
+    CHECK(code_of([&] { PayloadCheck(transfer.check).take(transfer.buffer); }, "block 1 of 4: expected") ==
+          ExitCode::input);
+    transfer.source[static_cast<size_t>(second.begin) + 5] ^= 1;
+    // In two pieces, the damaged byte's first: only the second completes the block.
+    CHECK(transfer.arrive(second.begin, second.begin + 100).empty());
+    CHECK(transfer.arrive(second.begin + 100, second.end).empty());
+    CHECK(std::move(transfer.check).take(transfer.buffer).object == object);
+}
+
+TEST_CASE("payload check: bytes that come again are judged again") {
+    const Bytes object = encode_payload(alice, example_header(), random_bytes(three_and_some));
+    Transfer transfer(object, three_and_some);
+    CHECK(transfer.arrive(0, transfer.size()).empty());
+    transfer.source[front + 7] ^= 1;
+    const std::vector<ByteRange> first{{front, front + payload_block_bytes}};
+    CHECK(transfer.arrive(front, front + 8) == first);
+    transfer.source[front + 7] ^= 1;
+    CHECK(transfer.arrive(front, front + payload_block_bytes).empty());
+    // Another object, as well made as the first: every block is held against the hashes that came with it.
+    transfer.source = encode_payload(alice, example_header(), Bytes(three_and_some, 7));
+    CHECK(transfer.arrive(0, front).size() == 4);
+    CHECK(transfer.arrive(front, transfer.size()).empty());
+    CHECK(std::move(transfer.check).take(transfer.buffer).object == transfer.source);
+}
+
+TEST_CASE("payload check: a liar is found out as soon as the front is there") {
+    const Bytes object = encode_payload(alice, example_header(), random_bytes(three_and_some));
+    auto refused_at_front = [&](Bytes changed, std::string_view mentions) {
+        Transfer transfer(changed, three_and_some);
+        CHECK(transfer.arrive(200, front).empty());
+        CHECK(code_of([&] { transfer.arrive(0, 200); }, mentions) == ExitCode::input);
+    };
+    auto with_byte = [&](size_t offset) {
+        Bytes changed = object;
+        changed[offset] ^= 1;
+        return changed;
+    };
+    refused_at_front(with_byte(0), "magic");
+    refused_at_front(with_byte(16), "run: expected");
+    refused_at_front(with_byte(88), "signature");  // the root: signed, for the caller to judge
+    refused_at_front(with_byte(272), "signature");
+    refused_at_front(with_byte(383), "padding");
+    refused_at_front(with_byte(384), "block hashes");
+    refused_at_front(with_byte(front - 1), "block hashes");
+    refused_at_front(encode_payload(bob, example_header(), random_bytes(three_and_some)), "hotkey");
+
+    PayloadCheck check(expectation(three_and_some));
+    CHECK(code_of(
+              [&] {
+                  check(ByteSpan(object).first(1000), {0, 1000});
+              },
+              "bytes: expected") == ExitCode::input);
+    CHECK(code_of([&] { PayloadCheck(check).take(Bytes(1000)); }, "bytes: expected") == ExitCode::input);
+    // What never came is checked when it is taken.
+    CHECK(PayloadCheck(check).take(object).object == object);
+    CHECK(code_of([&] { PayloadCheck(check).take(with_byte(front)); }, "block 0 of 4") == ExitCode::input);
 }
