@@ -114,6 +114,19 @@ void wire(const Corpora& corpora) {
     corpora.add("payload_object", "empty", std::string_view("\3\0\0\x80\0\1", 6));
 }
 
+void arrivals(const Corpora& corpora) {
+    const auto part = [](uint16_t begin, uint16_t length, uint8_t source) {
+        return std::string{static_cast<char>(begin), static_cast<char>(begin >> 8), static_cast<char>(length),
+                           static_cast<char>(length >> 8), static_cast<char>(source)};
+    };
+    const std::string small("\3\0\1\0", 4), large("\4\3\0\1\0\x20\7", 7), mended("\14\3\0\1\0\x20\7", 7);
+    corpora.add("arrival", "in-order", small + part(0, 200, 1) + part(201, 300, 1));
+    corpora.add("arrival", "backwards",
+                large + part(40000, 60000, 0) + part(10000, 29999, 0) + part(0, 9999, 0));
+    corpora.add("arrival", "front-first", large + part(0, 20, 0) + part(100, 30000, 2) + part(100, 30000, 3));
+    corpora.add("arrival", "mended", mended + part(0, 1000, 0) + part(500, 65000, 2) + part(0, 10, 1));
+}
+
 void ledger(const Corpora& corpora) {
     const std::string join =
         R"(join {"bucket":"s3://b?endpoint=https://a.b","read_key":{"access_key_id":"k",)"
@@ -217,6 +230,7 @@ int main(int count, char** words) {
     }
     const Corpora corpora(words[1]);
     wire(corpora);
+    arrivals(corpora);
     ledger(corpora);
     files(corpora);
     tokenizers(corpora);

@@ -1,24 +1,9 @@
 // Token shards: r<file>, or <version><count u16><tokens> with the header written inside.
 #include "engine/data/corpus.h"
-#include "tests/fuzz/target.h"
-
-#include <sys/mman.h>
-#include <unistd.h>
+#include "tests/fuzz/memory_file.h"
 
 using namespace templar;
 using namespace templar::fuzz;
-
-namespace {
-
-// The bytes as a file that needs no disk.
-Descriptor memory_file(ByteSpan bytes) {
-    Descriptor file(::memfd_create("shard", MFD_CLOEXEC));
-    require(file && ::write(file.get(), bytes.data(), bytes.size()) == std::ssize(bytes),
-            "memory can be had for a file");
-    return file;
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input input(data, size);
@@ -31,9 +16,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         writer.put_zeros(1024 - writer.size());
     }
     writer.put_bytes(input.rest());
-    const Descriptor file = memory_file(writer.bytes());
-    const std::filesystem::path path = fmt::format("/proc/self/fd/{}", file.get());
-    const auto corpus = accepted([&] { return std::make_unique<Corpus>(std::vector{path, path}); });
+    const MemoryFile file(writer.bytes());
+    const auto corpus = accepted([&] {
+        return std::make_unique<Corpus>(std::vector{file.path(), file.path()});
+    });
     if (!corpus) return 0;
     std::vector<int32_t> tokens(static_cast<size_t>((*corpus)->tokens()));
     if (refused([&] { (*corpus)->read(0, tokens); })) return 0;  // a token of 2^31 or more
