@@ -37,7 +37,8 @@ void check_origin(const S3Location& location) {
 
 // Whatever the C library's resolver takes for an address, in any notation, must be a public one.
 void check_public(const std::string& host) {
-    const addrinfo hints{.ai_flags = AI_NUMERICHOST, .ai_family = AF_UNSPEC};
+    addrinfo hints{};
+    hints.ai_flags = AI_NUMERICHOST;
     addrinfo* found = nullptr;
     if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return;
     for (const addrinfo* each = found; each; each = each->ai_next)
