@@ -2,9 +2,10 @@
 // UTF-8); net/bucket/s3_bucket.h is stricter.
 #pragma once
 
+#include "base/error.h"
+#include "net/s3/answers.h"
 #include "net/s3/endpoint.h"
 #include "net/s3/transport.h"
-#include "net/s3/xml.h"
 #include "net/transfer.h"
 
 namespace templar {
@@ -14,6 +15,7 @@ struct S3Policy {
     int64_t put_part_bytes = 16 << 20;   // equal parts of a multipart upload; grows so that 10,000 suffice
     int64_t multipart_bytes = 64 << 20;  // longer objects go up in parts
     int parallel_parts = 4;              // of one object at a time
+    int parallel_gets = 16;              // of get_many
     int64_t budget_ms = 30'000;  // of one operation, all retries included, plus its bytes / min_bytes_per_s
     int64_t min_bytes_per_s = 256 << 10;  // of a body
     int64_t stall_ms = 10'000;
@@ -25,6 +27,10 @@ struct S3Object {
     int64_t size = 0;
     int64_t modified_ms = 0;  // Last-Modified: whole seconds
     std::string etag;         // without quotes
+};
+struct S3GetResult {
+    std::optional<std::pair<Bytes, S3Object>> object;  // nothing: there is none
+    std::optional<Error> error;                        // why not
 };
 
 // Errors: Error(input) when the object is not what was asked for (another length, more than max_bytes, given
@@ -39,6 +45,9 @@ class S3Client {
     std::optional<S3Object> head(const std::string& key);
     // The object, at most max_bytes long, with its size and time.
     std::optional<std::pair<Bytes, S3Object>> get(const std::string& key, int64_t max_bytes);
+    // Many at a time, each within its own budget; results in the order of the keys.
+    std::vector<S3GetResult> get_many(const std::vector<std::string>& keys, int64_t max_bytes);
+    // As fetch, of the bytes [offset, offset + length) of an object that may be longer.
     std::optional<Bytes> get_range(const std::string& key, int64_t offset, int64_t length);
     // Exactly `bytes` bytes into one buffer: parallel ranges, every one with If-Match of the first answer's
     // ETag (412: the object changed; begins again, once).

@@ -201,15 +201,20 @@ std::string request_url(const S3Request& request) {
 Signer::Signer(S3Credentials credentials, std::string region, std::string service)
     : credentials_(std::move(credentials)), region_(std::move(region)), service_(std::move(service)) {
     // They may be a stranger's, and become a part of headers and URLs.
-    const auto plain = [](const std::string& text, bool may_be_empty) {
-        return (may_be_empty || !text.empty()) &&
-               std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f && c != ','; });
-    };
-    if (!plain(credentials_.access_key_id, false) || !plain(credentials_.session_token, true) ||
-        !plain(region_, false) || !plain(service_, false))
-        fail(ExitCode::input,
-             "an S3 access key id, session token or region is empty or has a blank, comma or control "
-             "character in it; expected printable ASCII");
+    for (const std::string* text :
+         {&credentials_.access_key_id, &credentials_.session_token, &region_, &service_})
+        for (const char c : *text)
+            if (!(c > ' ' && c < 0x7f) || c == ',')
+                fail(ExitCode::input,
+                     "an S3 access key id, session token or region has a blank, comma or control character "
+                     "in it; expected printable ASCII");
+}
+
+// "20260714/auto/s3/aws4_request"
+std::string Signer::scope(std::string_view date) const {
+    if (credentials_.empty() || region_.empty())
+        fail(ExitCode::identity, "a request cannot be signed without an S3 access key and a region");
+    return fmt::format("{}/{}/{}/aws4_request", date, region_, service_);
 }
 
 Digest Signer::signing_key(std::string_view date) const {
@@ -230,7 +235,7 @@ SignedRequest Signer::sign(const S3Request& request, std::string_view payload_ha
                            bool content_sha256_header) const {
     const Origin origin = parse_origin(request.origin);
     const std::string stamp = timestamp(unix_time), date = stamp.substr(0, 8);
-    const std::string scope = fmt::format("{}/{}/{}/aws4_request", date, region_, service_);
+    const std::string scope = this->scope(date);
     SignedRequest out{.url = request_url(request), .host = origin.host};
     HeaderMap headers = given_headers(request);
     add_header(headers, "host", origin.host);
@@ -253,7 +258,7 @@ SignedRequest Signer::presign(const S3Request& request, int64_t unix_time, int64
         fail(ExitCode::usage, "a presigned URL lives 1 … 604800 seconds (7 days), found {}", expires_s);
     const Origin origin = parse_origin(request.origin);
     const std::string stamp = timestamp(unix_time), date = stamp.substr(0, 8);
-    const std::string scope = fmt::format("{}/{}/{}/aws4_request", date, region_, service_);
+    const std::string scope = this->scope(date);
     HeaderMap headers = given_headers(request);
     add_header(headers, "host", origin.host);
     Query query = encoded_query(request);

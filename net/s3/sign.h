@@ -43,6 +43,8 @@ std::string request_url(const S3Request& request);
 
 class Signer {
   public:
+    // Without credentials (a public bucket) it refuses to sign. Throws Error(input) when one of them does not
+    // fit into a header.
     Signer(S3Credentials credentials, std::string region, std::string service = "s3");
 
     // With an Authorization header. `payload_hash`: the body's SHA-256 in hexadecimal, or unsigned_payload;
@@ -60,6 +62,8 @@ class Signer {
     const S3Credentials& credentials() const { return credentials_; }
 
   private:
+    std::string scope(std::string_view date) const;
+
     S3Credentials credentials_;
     std::string region_, service_;
     mutable std::mutex mutex_;

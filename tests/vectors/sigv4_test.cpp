@@ -201,7 +201,9 @@ TEST_CASE("what would break out of a header or a URL is refused") {
         CHECK(refusal([&] { signer.sign(request, unsigned_payload, noon); }) == ExitCode::input);
     }
     CHECK(refusal([&] { request_url(get(".evil/k")); }) == ExitCode::input);
-    CHECK(refusal([&] { Signer({}, "auto"); }) == ExitCode::input);
+    CHECK(refusal([&] { Signer({}, "auto").sign(get("/k"), unsigned_payload, noon); }) == ExitCode::identity);
+    CHECK(refusal([&] { Signer({}, "auto").presign(get("/k"), noon, 60); }) == ExitCode::identity);
+    CHECK(refusal([&] { Signer({"id", "s", "t\xc2\xa0"}, "auto"); }) == ExitCode::input);
 }
 
 TEST_CASE("a presigned URL lives one second to seven days") {
