@@ -2,6 +2,7 @@
 #   make            build everything into build/bin
 #   make demo       a whole swarm on this machine (TEXT=my.txt for your own text)
 #   make test       build and run every test
+#   make fuzz       look for bytes that break a parser (SECONDS=600 a target, TARGET=xml for one); needs clang
 #   make bench      speed of every operation on this machine
 #   make clean      remove the build folder
 BUILD ?= build
@@ -11,7 +12,7 @@ DEMO  ?= $(BUILD)/demo
 DEMO_FLAGS ?=
 TEXT  ?=
 
-.PHONY: all configure build programs deps demo test bench clean
+.PHONY: all configure build programs deps demo test fuzz bench clean
 
 all: build
 
@@ -36,6 +37,9 @@ demo: programs
 
 test: build
 	@cd $(BUILD) && ctest --output-on-failure
+
+fuzz: deps
+	@sh tests/fuzz/fuzz.sh . $(BUILD)/fuzz $(or $(SECONDS),600) $(TARGET)
 
 bench: build
 	@$(BUILD)/bin/bench

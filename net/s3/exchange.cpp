@@ -287,6 +287,9 @@ bool Call::take_header_line(std::string_view line) {
         return give_up(NetFault::broken, "a header line without a name");
     if (response_.headers.size() == max_headers)
         return give_up(NetFault::broken, fmt::format("more than {} headers", max_headers));
+    const std::string_view text = line.substr(0, line.find_last_not_of("\r\n") + 1);
+    if (text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos)
+        return give_up(NetFault::broken, "a header line with a control character in it");
     response_.headers.emplace_back(lower(line.substr(0, colon)), trimmed(line.substr(colon + 1)));
     return true;
 }

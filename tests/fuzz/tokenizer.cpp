@@ -1,0 +1,27 @@
+// <tokenizer.json>\0<text>: a tokenizer that loads encodes any text and gives it back, and is written and
+// loaded as the same.
+#include "tests/fuzz/target.h"
+#include "tokenizer/bpe.h"
+
+using namespace templar;
+using namespace templar::fuzz;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    const std::string_view input = as_text({data, size});
+    const size_t end = std::min(input.find('\0'), input.size());
+    const auto tokenizer =
+        accepted([&] { return Tokenizer::from_json(input.substr(0, end), "tokenizer.json"); });
+    if (!tokenizer) return 0;
+    require(tokenizer->end_token() >= -1 && tokenizer->end_token() < tokenizer->vocab_size(),
+            "the end token is a token");
+    // Without a text of its own: the file's.
+    const std::string_view text = input.substr(end < input.size() ? end + 1 : 0);
+    const std::vector<int32_t> ids = tokenizer->encode(text);
+    require(tokenizer->decode(ids) == text, "a text is decoded as it was");
+    const std::string json = tokenizer->to_json();
+    const Tokenizer again = Tokenizer::from_json(json, "again");
+    require(
+        again.to_json() == json && again.encode(text) == ids && again.end_token() == tokenizer->end_token(),
+        "a tokenizer written and loaded is the same");
+    return 0;
+}
