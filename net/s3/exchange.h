@@ -105,7 +105,6 @@ class Call final : public Exchange {
     bool give_up(NetFault fault, std::string detail);
     std::optional<int64_t> announced_length();
     NetFault fault_of(CURLcode code) const;
-    int64_t acknowledged() const;
     bool wait_stage(Stage stage, SteadyTime until);
     void reach(Stage stage);
 

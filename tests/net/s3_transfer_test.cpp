@@ -533,6 +533,33 @@ TEST_CASE("s3 parts: a completion whose answer was lost is looked for before it 
         }
 }
 
+TEST_CASE("s3 parts: a completion is believed by its ETag, or by a look at the object") {
+    const std::string other = "00000000000000000000000000000000-5";
+    struct Case {
+        std::string body;
+        bool stored, good;
+    };
+    for (const Case& test :
+         {Case{"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>", true, true},
+          Case{"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>", false, false},
+          Case{"<html>welcome</html>", false, false},
+          Case{"<CompleteMultipartUploadResult><ETag>" + other + "</ETag></CompleteMultipartUploadResult>",
+               true, false},
+          Case{"<CompleteMultipartUploadResult><ETag>opaque</ETag></CompleteMultipartUploadResult>", true,
+               true}}) {
+        CAPTURE(test.body);
+        MemoryS3 s3;
+        s3.instead = [&](const AskedOfS3& asked, size_t) -> std::string {
+            if (asked.method != "POST" || asked.body.empty()) return "";
+            if (test.stored) s3.serve(asked);
+            return s3_answer(200, test.body);
+        };
+        S3Client client = s3.service.client();
+        CHECK(code_of([&] { client.put("key", as_bytes(sample(5000))); }) ==
+              (test.good ? ExitCode::ok : ExitCode::storage));
+    }
+}
+
 TEST_CASE("s3 parts: who comes second when it is completed has not created it") {
     MemoryS3 s3;
     s3.instead = [&](const AskedOfS3& asked, size_t) {

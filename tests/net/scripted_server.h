@@ -95,13 +95,16 @@ class Peer {
 class ScriptedServer {
   public:
     // `script` is run for every connection, each in a thread; the connection is closed when it returns.
-    // port 0: any free one.
-    explicit ScriptedServer(std::function<void(Peer&)> script, int family = AF_INET, uint16_t port = 0)
+    // port 0: any free one; receive_buffer 0: the system's own size.
+    explicit ScriptedServer(std::function<void(Peer&)> script, int family = AF_INET, uint16_t port = 0,
+                            int receive_buffer = 0)
         : family_(family),
           script_(std::move(script)),
           listener_(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
         const int on = 1;
         setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (receive_buffer > 0)
+            setsockopt(listener_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
         sockaddr_storage address{};
         socklen_t size = sizeof(sockaddr_in);
         if (family == AF_INET6) {

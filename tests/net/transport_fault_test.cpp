@@ -82,6 +82,13 @@ TEST_CASE("transport: silence and slowness end a request, the deadline before bo
         request.min_bytes_per_s = test.min_bytes_per_s;
         exchanges.push_back(transport.start(request));
     }
+    // The end of an upload is the begin of the wait for its answer.
+    ScriptedServer reading([](Peer& peer) { peer.wait_for_end(); });
+    const Bytes body(1000);
+    HttpRequest upload = request_of("PUT", reading.url());
+    upload.body = body;
+    upload.stall_ms = 300;
+    CHECK(transport.perform(upload).detail == "waited for the answer");
     for (size_t i = 0; i < cases.size(); ++i) {
         INFO(cases[i].what);
         CHECK(exchanges[i]->wait(in_ms(10'000)));
@@ -124,13 +131,16 @@ TEST_CASE("transport: an upload that nobody reads is stalled, one that is read s
         CHECK(response.fault == NetFault::stalled);
         CHECK(response.detail.find("had sent") != std::string::npos);
     }
-    // Longer than stall_ms in all; the part that waits in the kernels' buffers at the end as well.
-    ScriptedServer server([](Peer& peer) {
-        if (peer.read_slowly(24 << 20, 1 << 20, 40))
+    // What the kernel has taken from us is not yet what the peer has: megabytes could wait in it for longer
+    // than stall_ms.
+    const auto read_all = [](Peer& peer) {
+        if (peer.read_slowly(4 << 20, 256 << 10, 80))
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    });
-    request.url = server.url();
-    request.min_bytes_per_s = 1 << 20;
+    };
+    ScriptedServer slow(read_all, AF_INET, 0, 64 << 10);
+    request.url = slow.url();
+    request.body = ByteSpan(body).first(4 << 20);
+    request.stall_ms = 800;
     const HttpResponse response = transport.perform(request);
     INFO("detail: " << response.detail);
     CHECK(response.fault == NetFault::none);

@@ -89,14 +89,14 @@ std::vector<Row> rows() {
         {{.fault = Fault::malformed_xml, .operations = {list, create_upload, complete_upload}},
                                                                             "----SS-",   "----SS-"},
         {{.fault = Fault::body, .operations = {list}, .bytes = 3 << 20, .value = "<a>"},
-                                                                            "-----S-",   "-----S-"},
+                                                                            "-------",   "-----S-"},
         {{.fault = Fault::body, .operations = {list}, .bytes = 3 << 20,
           .name = "<!DOCTYPE a [<!ENTITY b \"bbbbbbbb\"><!ENTITY c \"&b;&b;&b;&b;&b;&b;\">]><a>", .value = "&c;"},
-                                                                            "-----S-",   "-----S-"},
+                                                                            "-------",   "-----S-"},
         {{.fault = Fault::body, .operations = {list}, .bytes = 100,
           .name = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>../../etc</Key><Size>1</Size>"
                   "<LastModified>2024-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>"},
-                                                                            "-----S-",   "-----S-"},
+                                                                            "-------",   "-----S-"},
         // clang-format on
     };
 }

@@ -70,8 +70,9 @@ class BucketCheck {
         question("write once", [&] { return write_once(); });
         question("write once, at once", [&] { return race(); });
         question("replace", [&] {
-            content_ = new_content();
-            bucket_.put(first_, content_);
+            const Bytes next = new_content();
+            bucket_.put(first_, next);
+            content_ = next;
             expect(first_, content_);
             return std::string("gives the new content at once");
         });
