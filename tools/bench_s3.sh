@@ -58,10 +58,10 @@ fetch=(curl -q --silent --fail --parallel --parallel-max "$objects" --parallel-i
 
 choose() { # CASE TOOL: sets `command`
     case "$1 $2" in
-    "gather ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --parallel "$objects" --to "$work/out") ;;
+    "gather ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --to "$work/out") ;;
     "gather rclone") command=(rclone copy :s3:bench/gather "$work/out/gather" "${quick[@]}") ;;
     "gather curl") command=("${fetch[@]}" --create-dirs --config "$work/to") ;;
-    "discard ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --parallel "$objects" --discard) ;;
+    "discard ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard) ;;
     "discard curl") command=("${fetch[@]}" --config "$work/discard") ;;
     "upload ours") command=("$bucket" put "$url" "$work/in/0" upload "${own[@]}" --replace) ;;
     "upload rclone") command=(rclone copyto "$work/in/0" :s3:bench/upload "${quick[@]}") ;;

@@ -63,7 +63,8 @@ int64_t date(const XmlElement& element, std::string_view name) {
     return *time;
 }
 
-std::string unquoted(std::string_view etag) {
+std::string unquoted_etag(const XmlElement& element) {
+    std::string_view etag = field(element, "ETag");
     if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') etag = etag.substr(1, etag.size() - 2);
     return std::string(etag);
 }
@@ -183,7 +184,7 @@ S3ListPage parse_list_page(std::string_view text) {
         page.objects.push_back({.key = key_of(entry, url_encoded),
                                 .size = integer(entry, "Size", 0, max_size),
                                 .modified_ms = date(entry, "LastModified"),
-                                .etag = unquoted(field(entry, "ETag"))});
+                                .etag = unquoted_etag(entry)});
     });
     page.truncated = truth(root, "IsTruncated");
     if (page.truncated) page.next_token = field(root, "NextContinuationToken");
@@ -207,7 +208,7 @@ std::string parse_upload_id(std::string_view text) {
 }
 
 std::string parse_completed_etag(std::string_view text) {
-    return unquoted(answer(text, "CompleteMultipartUploadResult").text_of("ETag"));
+    return unquoted_etag(answer(text, "CompleteMultipartUploadResult"));
 }
 
 S3PartPage parse_parts(std::string_view text) {
@@ -216,7 +217,7 @@ S3PartPage parse_parts(std::string_view text) {
     each_entry(root, "Part", [&](const XmlElement& entry) {
         page.parts.push_back({.number = integer(entry, "PartNumber", 1, max_parts),
                               .size = integer(entry, "Size", 0, max_size),
-                              .etag = unquoted(field(entry, "ETag"))});
+                              .etag = unquoted_etag(entry)});
     });
     page.truncated = truth(root, "IsTruncated");
     if (page.truncated) page.next_marker = integer(root, "NextPartNumberMarker", 1, max_parts);

@@ -34,8 +34,7 @@ class LocalServer {
 
     TemporaryFolder folder_;
     std::string missing_;
-    int lifeline_ = -1;  // closed by the end of this process
-    pid_t guard_ = -1;   // waits for that, and stops the server
+    int lifeline_ = -1;  // closed by the end of this process: then a shell that waits for it stops the server
 };
 
 // While it lives the gateway answers nothing, and keeps its connections.
