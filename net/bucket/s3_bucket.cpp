@@ -55,14 +55,21 @@ std::optional<Object> S3Bucket::fetch(const std::string& key, int64_t bytes, int
 }
 
 std::vector<GetResult> S3Bucket::get_many(const std::vector<std::string>& keys, int64_t max_bytes) {
-    std::vector<std::string> full;
-    for (const std::string& key : keys) full.push_back(full_key(key));
-    std::vector<GetResult> results;
-    for (S3GetResult& found : client_.get_many(full, max_bytes)) {
-        GetResult& result = results.emplace_back();
-        result.error = std::move(found.error);
-        if (found.object)
-            result.object = Object{std::move(found.object->first), found.object->second.modified_ms};
+    std::vector<GetResult> results(keys.size());
+    std::vector<std::string> asked;
+    std::vector<size_t> places;
+    for (size_t i = 0; i < keys.size(); ++i) try {
+            asked.push_back(full_key(keys[i]));
+            places.push_back(i);
+        } catch (const Error& error) {
+            results[i].error = error;
+        }
+    std::vector<S3GetResult> found = client_.get_many(asked, max_bytes);
+    for (size_t i = 0; i < found.size(); ++i) {
+        GetResult& result = results[places[i]];
+        result.error = std::move(found[i].error);
+        if (found[i].object)
+            result.object = Object{std::move(found[i].object->first), found[i].object->second.modified_ms};
     }
     return results;
 }

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <random>
-#include <thread>
 
 namespace templar {
 
@@ -108,14 +109,35 @@ std::string describe(int status, const S3Fault& fault, const HttpResponse& respo
     return text;
 }
 
-// A name that does not resolve may do so soon; an address that is not allowed stays that.
-bool refused_by_rules(const HttpResponse& response) {
-    return response.detail.ends_with("is not a public address");
+// A name that does not resolve ("Could not resolve …", "Resolving timed out") may do so soon; an address or a
+// protocol that is not allowed stays that.
+bool may_resolve_later(const HttpResponse& response) {
+    return response.detail.find("esolv") != std::string::npos;
 }
 
 double seconds_since(SteadyTime start) {
     return std::chrono::duration<double>(steady_clock::now() - start).count();
 }
+
+// What the calling thread sleeps on while others work for it.
+class Waker {
+  public:
+    void wake() {
+        std::lock_guard lock(mutex_);
+        awake_ = true;
+        woken_.notify_one();
+    }
+    void wait(SteadyTime until) {
+        std::unique_lock lock(mutex_);
+        woken_.wait_until(lock, until, [this] { return awake_; });
+        awake_ = false;
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable woken_;
+    bool awake_ = false;
+};
 
 // Time that a deadline can be computed from: bodies and rates can be absurd.
 milliseconds bounded(int64_t ms) {
@@ -203,6 +225,7 @@ void S3Call::send() {
     http.deadline = budget_.deadline;
     http.min_bytes_per_s = ask_.streams > 0 ? core_.policy.min_bytes_per_s / ask_.streams : 0;
     http.stall_ms = core_.policy.stall_ms;
+    http.wake = wake_;
 
     ++tries_;
     head_seen_ = false;
@@ -212,19 +235,15 @@ void S3Call::send() {
     exchange_ = core_.transport->start(http);
 }
 
-void S3Call::wait(SteadyTime until) {
-    if (ended_) return;
-    until = std::min(until, steady_clock::now() + stop_poll);
-    if (!exchange_)
-        std::this_thread::sleep_until(std::min(until, not_before_));
-    else if (ask_.on_head && !head_seen_)
-        exchange_->wait_headers(until);
-    else
-        exchange_->wait(until);
+SteadyTime S3Call::next_look() const {
+    const SteadyTime soon = steady_clock::now() + stop_poll;
+    return exchange_ ? soon : std::min(soon, not_before_);
 }
 
 const HttpResponse& S3Call::run() {
-    while (!advance()) wait(SteadyTime::max());
+    const auto waker = std::make_shared<Waker>();
+    set_wake([waker] { waker->wake(); });
+    while (!advance()) waker->wait(next_look());
     return answer();
 }
 
@@ -260,7 +279,7 @@ void S3Call::judge_fault(const HttpResponse& response) {
     if (fault == NetFault::deadline)
         give_up(ExitCode::storage, last_failure_.empty() ? what : what + "; before that " + last_failure_,
                 "look at the network, or allow more time");
-    if (fault == NetFault::address && refused_by_rules(response))
+    if (fault == NetFault::address && !may_resolve_later(response))
         give_up(ExitCode::storage, what, "choose an endpoint that may be connected to");
     if (fault != NetFault::connect && fault != NetFault::address) maybe_done_ = true;
     if (fault == NetFault::too_long && ++doubts_ == most_doubts)
@@ -308,8 +327,9 @@ void S3Call::judge_status(const HttpResponse& response) {
 bool S3Call::renew_signature(const HttpResponse& response) {
     if (!core_.signer) return false;
     const bool by_code = clock_code(fault_.code);
+    const bool refused = status_ == 403 || (status_ == 400 && fault_.code.empty());  // HEAD says no more
     const std::optional<int64_t> date = parse_http_date(response.header("date"));
-    if ((status_ == 403 || by_code) && date && *date > 0 && !clock_renewed_) {
+    if ((refused || by_code) && date && *date > 0 && !clock_renewed_) {
         const int64_t offset = *date + 500 - system_ms();
         if (by_code || std::abs(offset - signed_offset_ms_) > tolerated_skew_ms) {
             core_.sign_offset_ms = offset;
@@ -354,22 +374,23 @@ void S3Call::give_up(ExitCode code, std::string_view why, std::string_view advic
 
 void run_calls(int width, const std::function<std::unique_ptr<S3Call>()>& next,
                const std::function<void(S3Call&)>& ended) {
+    const auto waker = std::make_shared<Waker>();
     std::deque<std::unique_ptr<S3Call>> under_way;
     const auto start = [&] {
         while (static_cast<int>(under_way.size()) < width) {
             std::unique_ptr<S3Call> call = next();
             if (!call) return;
+            call->set_wake([waker] { waker->wake(); });
             call->advance();
             under_way.push_back(std::move(call));
         }
     };
-    for (;;) {
+    for (start(); !under_way.empty(); start()) {
         bool moved = false;
-        start();
-        if (under_way.empty()) return;
+        SteadyTime next_look = SteadyTime::max();
         for (size_t i = 0; i < under_way.size();) {
             if (!under_way[i]->advance()) {
-                ++i;
+                next_look = std::min(next_look, under_way[i++]->next_look());
                 continue;
             }
             const std::unique_ptr<S3Call> call = std::move(under_way[i]);
@@ -378,9 +399,7 @@ void run_calls(int width, const std::function<std::unique_ptr<S3Call>()>& next,
             start();  // the line stays busy while this answer is looked at
             ended(*call);
         }
-        // The oldest is likely to be the next; the others are looked at soon enough.
-        const auto slice = under_way.size() > 1 ? milliseconds(2) : stop_poll;
-        if (!moved) under_way.front()->wait(steady_clock::now() + slice);
+        if (!moved) waker->wait(next_look);
     }
 }
 

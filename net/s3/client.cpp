@@ -47,7 +47,7 @@ std::vector<S3GetResult> S3Client::get_many(const std::vector<std::string>& keys
         S3Ask ask{.method = "GET", .key = key};
         ask.max_body = std::max(max_bytes, ask.max_body);  // room for what an error says
         ask.too_long = ExitCode::input;
-        ask.streams = core.policy.parallel_gets;
+        ask.streams = std::min(core.policy.parallel_gets, static_cast<int>(keys.size()));
         ask.on_head = [&core, &key, max_bytes](const HttpResponse& head) {
             check_at_most(core, key, content_length_of(head).value_or(0), max_bytes);
         };

@@ -75,10 +75,12 @@ class S3Call {
 
     // Goes on as far as that is possible now. True when it has ended: with an answer, or with an error.
     bool advance();
-    // Returns when advance() may have something to do, at the latest at `until`.
-    void wait(SteadyTime until);
-    // advance and wait until it has ended; then answer().
+    // When advance() has something to do whatever else happens.
+    SteadyTime next_look() const;
+    // Advances and waits until it has ended; then answer().
     const HttpResponse& run();
+    // To be called when advance() may have something to do; see HttpRequest.
+    void set_wake(std::function<void()> wake) { wake_ = std::move(wake); }
 
     // Good (2xx), or 404 for an object or upload that does not exist, or 412 or 416. Throws the error of a
     // call that has none.
@@ -113,6 +115,7 @@ class S3Call {
     S3Ask ask_;
     int64_t tag_;
     std::string payload_hash_;
+    std::function<void()> wake_;
     std::unique_ptr<Exchange> exchange_;
     SteadyTime not_before_{};
     int64_t signed_offset_ms_ = 0;

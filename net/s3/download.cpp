@@ -100,7 +100,7 @@ class Download {
         ask.into =
             into_.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.end - range.begin));
         ask.too_long = is_whole(range) ? ExitCode::input : ExitCode::storage;
-        ask.streams = core_.policy.parallel_parts;
+        ask.streams = size() > core_.policy.get_part_bytes ? core_.policy.parallel_parts : 1;
         if (!is_whole(range))
             ask.headers.push_back(
                 {"Range", fmt::format("bytes={}-{}", begin_ + range.begin, begin_ + range.end - 1)});

@@ -148,11 +148,14 @@ std::optional<sockaddr_storage> literal_address(const std::string& host) {
     return std::nullopt;
 }
 
-std::string canonical_v6(const std::string& text) {
+// Of "[address]", the address as everyone writes it.
+std::string canonical_v6(std::string_view bracketed) {
     in6_addr address;
     std::array<char, INET6_ADDRSTRLEN> canonical;
-    if (inet_pton(AF_INET6, text.c_str(), &address) != 1)
-        refuse("endpoint: expected an IPv6 address without a zone in the brackets, found {}", shown(text));
+    const bool closed = bracketed.ends_with(']');
+    const std::string inside(closed ? bracketed.substr(1, bracketed.size() - 2) : "");
+    if (inet_pton(AF_INET6, inside.c_str(), &address) != 1)
+        refuse("endpoint: expected an IPv6 address without a zone in brackets, found {}", shown(bracketed));
     inet_ntop(AF_INET6, &address, canonical.data(), canonical.size());
     return canonical.data();
 }
@@ -182,25 +185,17 @@ void parse_endpoint(std::string_view given, S3Location& location) {
     if (authority.find_first_of("/?\\") != std::string_view::npos)
         refuse("endpoint: expected nothing after host and port");
 
-    std::string_view port;
-    bool has_port = false;
-    if (authority.starts_with('[')) {
-        const size_t bracket = authority.find(']');
-        if (bracket == std::string_view::npos) refuse("endpoint: expected ']' after an IPv6 address");
-        location.host = canonical_v6(std::string(authority.substr(1, bracket - 1)));
-        port = authority.substr(bracket + 1);
-        has_port = !port.empty();
-        if (has_port && port.front() != ':') refuse("endpoint: expected ':' and a port after ']'");
-        if (has_port) port.remove_prefix(1);
+    const bool v6 = authority.starts_with('[');
+    const size_t colon = authority.find(':', v6 ? authority.find(']') : 0);
+    location.host = authority.substr(0, colon);
+    if (v6) {
+        location.host = canonical_v6(location.host);
     } else {
-        has_port = authority.find(':') != std::string_view::npos;
-        location.host = split(authority, ':').first;
-        port = split(authority, ':').second;
         in_addr v4;
         if (inet_pton(AF_INET, location.host.c_str(), &v4) != 1 && !valid_host_name(location.host))
             refuse("endpoint: expected a host name or an address, found {}", shown(location.host));
     }
-    if (has_port) location.port = parse_port(port);
+    if (colon != std::string_view::npos) location.port = parse_port(authority.substr(colon + 1));
 }
 
 bool is_under(std::string_view host, std::string_view domain) {

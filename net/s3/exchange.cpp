@@ -451,6 +451,7 @@ void Call::reach(Stage stage) {
     std::lock_guard lock(mutex_);
     stage_.store(stage, std::memory_order_release);
     changed_.notify_all();
+    if (request_.wake) request_.wake();
 }
 
 bool Call::wait_stage(Stage stage, SteadyTime until) {

@@ -204,7 +204,7 @@ Signer::Signer(S3Credentials credentials, std::string region, std::string servic
     for (const std::string* text :
          {&credentials_.access_key_id, &credentials_.session_token, &region_, &service_})
         for (const char c : *text)
-            if (c <= ' ' || c == 0x7f || c == ',')
+            if (!(c > ' ' && c < 0x7f) || c == ',')
                 fail(ExitCode::input,
                      "an S3 access key id, session token or region has a blank, comma or control character "
                      "in it; expected printable ASCII");

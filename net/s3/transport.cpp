@@ -46,7 +46,7 @@ class Transport::Loop {
 
   private:
     void run();
-    void take_inbox();
+    bool take_inbox();  // false when it is time to go
     void admit();
     void take_completions();
     void look_at_all(SteadyTime now);
@@ -61,7 +61,7 @@ class Transport::Loop {
     std::deque<Call*> waiting_;     // for a connection
     std::vector<Call*> under_way_;  // at most max_connections
     SteadyTime next_look_ = SteadyTime::max();
-    std::atomic<bool> closing_{false};
+    bool closing_ = false;  // under the inbox's lock
     std::thread thread_;
 };
 
@@ -83,8 +83,11 @@ Transport::Loop::Loop(const Rules& rules) : rules_(rules) {
 }
 
 Transport::Loop::~Loop() {
-    closing_ = true;
-    curl_multi_wakeup(multi_);
+    {
+        std::lock_guard lock(inbox_->mutex);
+        closing_ = true;
+        curl_multi_wakeup(multi_);
+    }
     thread_.join();
 }
 
@@ -95,8 +98,7 @@ std::unique_ptr<Call> Transport::Loop::start(const HttpRequest& request) {
 }
 
 void Transport::Loop::run() {
-    while (!closing_) {
-        take_inbox();
+    while (take_inbox()) {
         admit();
         int running = 0;
         curl_multi_perform(multi_, &running);
@@ -108,14 +110,14 @@ void Transport::Loop::run() {
     {
         std::lock_guard lock(inbox_->mutex);
         inbox_->multi = nullptr;
-        waiting_.insert(waiting_.end(), inbox_->started.begin(), inbox_->started.end());
     }
+    take_inbox();
     while (!under_way_.empty()) finish(*under_way_.back(), NetFault::cancelled, "cancelled");
     while (!waiting_.empty()) finish(*waiting_.back(), NetFault::cancelled, "cancelled");
     curl_multi_cleanup(multi_);
 }
 
-void Transport::Loop::take_inbox() {
+bool Transport::Loop::take_inbox() {
     std::lock_guard lock(inbox_->mutex);
     for (Call* call : inbox_->started) {
         waiting_.push_back(call);
@@ -126,6 +128,7 @@ void Transport::Loop::take_inbox() {
     for (Call* call : inbox_->cancelled)
         if (!call->ended()) finish(*call, NetFault::cancelled, "cancelled");
     inbox_->cancelled.clear();
+    return !closing_;
 }
 
 // curl would keep surplus requests itself, but forget their deadlines.

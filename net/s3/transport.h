@@ -29,6 +29,9 @@ struct HttpRequest {
     SteadyTime deadline = {};     // for all of it, name resolution and connecting included
     int64_t min_bytes_per_s = 0;  // slower than this over `stall_ms` ends it
     int64_t stall_ms = 10'000;    // and so does silence of this length
+    // Called by the event loop when a wait of the exchange has come to its end, for who waits for several.
+    // Must neither block nor touch the exchange.
+    std::function<void()> wake = {};
 };
 
 enum class NetFault {

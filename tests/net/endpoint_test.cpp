@@ -175,8 +175,9 @@ TEST_CASE("endpoint: host names that some resolvers read as addresses") {
          {"2130706433", "0x7f000001", "0X7F000001", "127.1", "127.0.1", "0177.0.0.1", "0x7f.0.0.1",
           "127.0.0.0x1", "127.0.0.01", "1.2.3.4.5", "1.2.3.256", "example.1", "example.0x1", "0"})
         malformed("s3://run?endpoint=https://" + std::string(host), "host name");
-    for (const char* host : {"[", "[]", "[::1", "[::1]x", "[::1]:", "[1.2.3.4]", "[fe80::1%25eth0]",
-                             "[::1]80", "[:::1]", "[1:2:3]", "::1", "[[::1]]", "[h.example]"})
+    for (const char* host :
+         {"[", "[]", "[::1", "[::1]x", "[::1]:", "[1.2.3.4]", "[fe80::1%25eth0]", "[::1]80", "[:::1]",
+          "[1:2:3]", "::1", "[[::1]]", "[::1][x]", "[::1]]", "[h.example]"})
         malformed("s3://run?endpoint=https://" + std::string(host), "endpoint: expected");
     CHECK(at("https://[::ffff:127.0.0.1]").host == "::ffff:127.0.0.1");
 }

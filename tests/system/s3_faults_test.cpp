@@ -46,7 +46,8 @@ std::vector<Row> rows() {
         {{.fault = Fault::status, .status = 503, .code = "SlowDown"},       "OOOOOOO",   "SSSSSSS"},
         {{.fault = Fault::status, .status = 429, .code = "TooManyRequests", .retry_after = "0"},
                                                                             "OOOOOOO",   "SSSSSSS"},
-        {{.fault = Fault::status, .status = 400, .code = "BadDigest"},      "OOOOOO-",   "SSSSSS-"},
+        {{.fault = Fault::status, .operations = {put, upload_part}, .status = 400, .code = "BadDigest"},
+                                                                            "--OOO--",   "--SSS--"},
         {{.fault = Fault::status, .status = 403, .code = "AccessDenied"},   "SSSSSSS",   "SSSSSSS", "1111111"},
         {{.fault = Fault::status, .status = 401, .code = "Unauthorized"},   "SSSSSSS",   "SSSSSSS", "1111111"},
         {{.fault = Fault::early_status},                                    "OOOOOOO",   "SSSSSSS"},
@@ -66,7 +67,7 @@ std::vector<Row> rows() {
         {{.fault = Fault::overrun, .bytes = 10},                            "OOOOOOO",   "OOOOOOO"},
         {{.fault = Fault::chunked},                                         "OOOOOOS",   "OOOOOOS"},
         {{.fault = Fault::endless},                                         "IOSSSSS",   "ISSSSSS"},
-        {header("ETag", "\"00000000000000000000000000000000\""),            "OOOOOOL",   "OIOOSOL"},
+        {header("ETag", "\"00000000000000000000000000000000\""),            "OOOOOOL",   "OISOSOL"},
         {header("ETag", ""),                                                "OOOOOOO",   "OOSOSOO"},
         {header("Content-Range", "bytes 0-65534/200000"),                   "OOOOOOO",   "OSOOOOO"},
         {header("Content-Range", ""),                                       "OOOOOOO",   "OSOOOOO"},
@@ -129,8 +130,8 @@ struct BlockCheck {
 
 // One operation with one fault: a server, a transport and a client of its own.
 struct Cell {
-    Cell(int64_t budget_ms)
-        : client(loopback_transport(), location_of(server, "bucket"), our_credentials, hasty(budget_ms)) {
+    explicit Cell(int64_t budget_ms)
+        : client(transport, location_of(server, "bucket"), our_credentials, hasty(budget_ms)) {
         server.add_key(our_key);
         server.add_bucket("bucket");
         server.store("bucket", "small", small);
@@ -139,12 +140,12 @@ struct Cell {
         for (int i = 0; i < 100; ++i) server.store("bucket", fmt::format("many/{:03}", i), Bytes(3));
     }
 
-    Outcome run(Column column) {
+    Outcome run(S3Client& with, Column column) {
         Outcome outcome;
         server.forget_counts();
         const auto begun = std::chrono::steady_clock::now();
         try {
-            outcome.letter = perform(column) ? 'O' : 'L';
+            outcome.letter = perform(with, column) ? 'O' : 'L';
         } catch (const Error& error) {
             outcome.letter = letter_of(error);
             outcome.error = error.what();
@@ -157,30 +158,30 @@ struct Cell {
     }
 
     // True when all is as it should be.
-    bool perform(Column column) {
+    bool perform(S3Client& with, Column column) {
         switch (column) {
             case get: {
-                const auto found = client.get("small", small_bytes);
+                const auto found = with.get("small", small_bytes);
                 return found && found->first == small && found->second.modified_ms == 1'700'000'000'000;
             }
             case fetch: {
-                const auto found = client.fetch("large", object_bytes, 0, BlockCheck{large});
+                const auto found = with.fetch("large", object_bytes, 0, BlockCheck{large});
                 return found && found->first == large;
             }
             case put:
-                client.put("new", small);
+                with.put("new", small);
                 return stored("new", small);
             case create:
-                return client.create("new", small) && stored("new", small);
+                return with.create("new", small) && stored("new", small);
             case multi:
-                return client.create("new", large) && stored("new", large);
+                return with.create("new", large) && stored("new", large);
             case list: {
-                const auto found = client.list("many/", "many/009", 1000);
+                const auto found = with.list("many/", "many/009", 1000);
                 return found.size() == 90 && found.front().key == "many/010" &&
                        found.back().key == "many/099" && found.front().size == 3;
             }
             case head: {
-                const auto found = client.head("small");
+                const auto found = with.head("small");
                 return found && found->size == small_bytes && found->modified_ms == 1'700'000'000'000 &&
                        (found->etag.empty() || found->etag == server.find("bucket", "small")->etag);
             }
@@ -197,6 +198,7 @@ struct Cell {
 
     const Bytes small = sample_bytes(small_bytes, 1), large = sample_bytes(object_bytes, 2);
     Server server{{.min_part_bytes = 1}};
+    std::shared_ptr<Transport> transport = loopback_transport();
     S3Client client;
 };
 
@@ -232,13 +234,15 @@ struct Case {
     std::string wrong{};  // beside the outcome
 };
 
-constexpr int64_t passing_budget_ms = 6000, lasting_budget_ms = 500;
+// Plenty, for machines that are busy, wherever the operation should end before.
+constexpr int64_t ample_budget_ms = 10'000, short_budget_ms = 500;
 
 void try_out(Case& test) {
-    const int64_t budget_ms = test.lasting ? lasting_budget_ms : passing_budget_ms;
+    const bool to_the_end = test.lasting && test.expected == 'S' && test.row->tries.empty();
+    const int64_t budget_ms = to_the_end ? short_budget_ms : ample_budget_ms;
     Cell cell(budget_ms);
     inject(cell.server, test.row->fault, test.column, test.lasting);
-    test.outcome = cell.run(test.column);
+    test.outcome = cell.run(cell.client, test.column);
     const Outcome& outcome = test.outcome;
 
     const auto complain = [&test](std::string text) { test.wrong += text + "; "; };
@@ -259,7 +263,9 @@ void try_out(Case& test) {
 
     // What the fault left behind must not spoil what comes after it on the same connections.
     cell.server.heal();
-    const Outcome after = cell.run(get);
+    S3Client patient(cell.transport, location_of(cell.server, "bucket"), our_credentials,
+                     hasty(ample_budget_ms));
+    const Outcome after = cell.run(patient, get);
     if (after.letter != 'O') complain("afterwards: " + std::string(1, after.letter) + " " + after.error);
 }
 
@@ -277,9 +283,10 @@ TEST_CASE("every fault against every operation ends as it should, in time, and t
     in_parallel(32, cases.size(), [&](size_t i) { try_out(cases[i]); });
     for (const Case& test : cases) {
         const FaultRule& fault = test.row->fault;
-        INFO(fault_name(fault.fault), " ", fault.status, " ", fault.name, " ", fault.value.substr(0, 40),
-             ", ", column_names[test.column], test.lasting ? ", always" : ", at times", ": ",
-             test.outcome.requests, " requests, ", test.outcome.seconds, " s: ", test.outcome.error);
+        INFO(std::string(fault_name(fault.fault)), " ", fault.status, " ", fault.name, " ",
+             fault.value.substr(0, 40), ", ", std::string(column_names[test.column]),
+             std::string(test.lasting ? ", always" : ", at times"), ": ", test.outcome.requests,
+             " requests, ", test.outcome.seconds, " s: ", test.outcome.error);
         CHECK(std::string(1, test.outcome.letter) == std::string(1, test.expected));
         CHECK(test.wrong == "");
     }

@@ -74,7 +74,7 @@ struct Server::Impl {
     void serve(Worker& worker);
     // False when the connection is over.
     bool serve_one(Connection& connection);
-    std::optional<FaultRule> strike(const Target& target);
+    std::optional<FaultRule> strike(const Request& request, const Target& target);
     // Before the answer is sent, so that who has received it finds it counted.
     void record(const Target& target, const Request& request, int status, int64_t body_bytes);
     void finish(int64_t bytes_more);
@@ -149,11 +149,11 @@ void Server::Impl::serve(Worker& worker) {
     --counters.open_connections;
 }
 
-std::optional<FaultRule> Server::Impl::strike(const Target& target) {
+std::optional<FaultRule> Server::Impl::strike(const Request& request, const Target& target) {
     std::lock_guard lock(mutex);
     for (Rule& candidate : rules) {
         const FaultRule& rule = candidate.rule;
-        if (!candidate.active || !concerns(rule, target)) continue;
+        if (!candidate.active || !concerns(rule, request, target)) continue;
         ++candidate.seen;
         if (candidate.seen < rule.first || candidate.struck >= rule.times) continue;
         if (rule.probability < 1 &&
@@ -193,7 +193,7 @@ bool Server::Impl::serve_one(Connection& connection) {
         counters.most_running = std::max(counters.most_running, ++counters.running);
         if (request->has("expect")) ++counters.expects;
     }
-    const std::optional<FaultRule> rule = strike(target);
+    const std::optional<FaultRule> rule = strike(*request, target);
     const auto struck_by = [&](Fault fault) { return rule && rule->fault == fault; };
 
     const bool whole = !struck_by(Fault::reset_before) && !struck_by(Fault::early_status);

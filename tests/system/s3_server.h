@@ -66,7 +66,7 @@ enum class Fault {
     endless,         // a chunked body without end (at most 1 GiB)
     header,          // header `name` has `value` instead; empty: is missing
     ignore_range,    // 200 and all of the object
-    flip,            // bit 0 of the object's byte `bytes` is wrong, when the answer carries it
+    flip,            // bit 0 of the object's byte `bytes` is wrong; strikes requests for that byte only
     error_in_200,    // 200 and an <Error> of `code`; nothing done
     header_bomb,     // `bytes` of headers, or of one when `value` is "one line"
     garbage,         // not HTTP

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 
 namespace templar::s3test {
@@ -28,6 +30,14 @@ int64_t first_byte(const Response& response) {
     for (const auto& [name, value] : response.headers)
         if (name == "Content-Range" && value.starts_with("bytes ")) return std::atoll(value.c_str() + 6);
     return 0;
+}
+
+// "bytes=a-b", or no range at all.
+bool asks_for(const std::string& range, int64_t byte) {
+    int64_t first = 0, last = INT64_MAX;
+    if (!range.empty() && std::sscanf(range.c_str(), "bytes=%" SCNd64 "-%" SCNd64, &first, &last) < 1)
+        return true;
+    return first <= byte && byte <= last;
 }
 
 // `first`, then `again` as often as it takes.
@@ -172,11 +182,12 @@ int64_t announced_length(const Response& response, const FaultRule* rule) {
 
 }  // namespace
 
-bool concerns(const FaultRule& rule, const Target& target) {
+bool concerns(const FaultRule& rule, const Request& request, const Target& target) {
     const auto& operations = rule.operations;
     const bool named = operations.empty() ||
                        std::find(operations.begin(), operations.end(), target.operation) != operations.end();
-    return named && glob(rule.where, target.bucket + "/" + target.key);
+    return named && glob(rule.where, target.bucket + "/" + target.key) &&
+           (rule.fault != Fault::flip || asks_for(request.header("range"), rule.bytes));
 }
 
 bool replaces_operation(Fault fault) {

@@ -6,7 +6,7 @@
 namespace templar::s3test {
 
 // True when the rule is about what the request is about.
-bool concerns(const FaultRule& rule, const Target& target);
+bool concerns(const FaultRule& rule, const Request& request, const Target& target);
 // True when the operation itself must not be done.
 bool replaces_operation(Fault fault);
 // The answer of such a fault.
