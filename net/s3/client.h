@@ -54,7 +54,9 @@ class S3Client {
     std::optional<std::pair<Bytes, S3Object>> fetch(const std::string& key, int64_t bytes, int64_t budget_ms,
                                                     const ArrivalCheck& check);
     // If-None-Match: *. False when the object exists with other bytes; a 412 after a try whose answer was
-    // lost is compared with `bytes`.
+    // lost is compared with `bytes`. Above multipart_bytes services differ: AWS and R2 judge the condition
+    // when the parts are put together, Ceph 16 not at all, so that there of several writers at the same time
+    // each may be told that it won, and the last one has.
     bool create(const std::string& key, ByteSpan bytes);
     void put(const std::string& key, ByteSpan bytes);
     void remove(const std::string& key);

@@ -168,7 +168,11 @@ void Call::set_method() {
         set(CURLOPT_READDATA, static_cast<void*>(this));
         set(CURLOPT_SEEKFUNCTION, &Call::on_seek);
         set(CURLOPT_SEEKDATA, static_cast<void*>(this));
-        if (method == "POST") set(CURLOPT_CUSTOMREQUEST, "POST");
+        if (method == "POST") {
+            set(CURLOPT_CUSTOMREQUEST, "POST");
+            // On a kept connection that turns out to be dead it would be sent twice, and twice is not once.
+            set(CURLOPT_FRESH_CONNECT, 1L);
+        }
     } else if (method == "HEAD") {
         set(CURLOPT_NOBODY, 1L);
     } else if (method == "DELETE") {

@@ -134,12 +134,18 @@ class Multipart {
     }
 
     // Goes on with an upload of this object that was cut off, when one has parts that are ours. The others
-    // may be another process's that is still at it: what nobody finishes is removed by sweep_unfinished.
+    // may be another process's that is still at it: what nobody finishes is removed by sweep_unfinished. Not
+    // being allowed to look for one is no reason not to write.
     bool resume() {
-        for (const S3Upload& upload : s3_unfinished_uploads(core_, key_, budget_)) {
-            if (upload.key != key_ || !take_parts(upload)) continue;
-            upload_ = upload;
-            return true;
+        try {
+            for (const S3Upload& upload : s3_unfinished_uploads(core_, key_, budget_)) {
+                if (upload.key != key_ || !take_parts(upload)) continue;
+                upload_ = upload;
+                return true;
+            }
+        } catch (const Error& error) {
+            if (error.code() != ExitCode::storage) throw;
+            parts_.assign(sums_.size(), {});
         }
         return false;
     }
@@ -224,10 +230,7 @@ class Multipart {
         S3Call call(core_, budget_, std::move(ask));
         const HttpResponse& answer = call.run();
         if (call.settled()) return true;
-        if (call.good()) {
-            check_completed(answer, etag);
-            return true;
-        }
+        if (call.good()) return is_completed(answer, etag);
         if (call.maybe_done() && is_there(etag)) return true;
         if (call.status() == 404) throw UploadGone{};
         if (!create_only_ || call.status() != 412) call.refuse();
@@ -235,8 +238,18 @@ class Multipart {
         return false;
     }
 
-    void check_completed(const HttpResponse& answer, const std::string& expected) const {
-        const std::string etag = s3_parsed(core_, answer, parse_completed_etag);
+    // False when another writer's object is there.
+    bool is_completed(const HttpResponse& answer, const std::string& expected) {
+        std::string etag;
+        try {
+            etag = parse_completed_etag(answer.body);
+        } catch (const Error& error) {  // Ceph 16 leaves the ETag empty
+            if (is_there(expected)) return true;
+            if (create_only_ && s3_head(core_, key_, budget_)) return false;
+            s3_fail(core_, ExitCode::storage,
+                    fmt::format("{}: expected the answer of an S3 service: {}", s3_name(core_, key_),
+                                error.what()));
+        }
         const size_t dash = etag.find('-');
         if (dash == std::string::npos || !has_md5_form(etag.substr(0, dash)) || is_encrypted(answer)) return;
         if (etag != expected)

@@ -255,3 +255,93 @@ TEST_CASE("bucket: URLs that cannot be opened say what to do") {
     CHECK(code_of([&] { open_bucket(folder.url() + "/file"); }, "expected a folder") == ExitCode::storage);
     CHECK(code_of([&] { open_bucket(folder.url() + "/file/below", {.create = true}); }) == ExitCode::storage);
 }
+
+TEST_CASE("bucket: fetch wants exactly so many bytes, and the check decides") {
+    Scratch folder;
+    const auto bucket = open_bucket(folder.url());
+    bucket->put("key", as_bytes("0123456789"));
+    CHECK_FALSE(bucket->fetch("none", 10));
+    for (const int64_t bytes : {0, 9, 11})
+        CHECK(code_of([&] { bucket->fetch("key", bytes); }, "expected exactly") == ExitCode::input);
+    const auto object = bucket->fetch("key", 10);
+    CHECK(as_text(object->bytes) == "0123456789");
+    CHECK(object->modified_ms == bucket->head("key")->modified_ms);
+
+    // What is damaged is read once more, and given up when it stays so.
+    int calls = 0;
+    const auto bad_until = [&](int good) {
+        calls = 0;
+        return [&calls, good](ByteSpan bytes, ByteRange arrived) {
+            CHECK(arrived == ByteRange{0, 10});
+            CHECK(bytes.size() == 10);
+            return ++calls < good ? std::vector<ByteRange>{{3, 5}} : std::vector<ByteRange>{};
+        };
+    };
+    CHECK(bucket->fetch("key", 10, 0, bad_until(1)));
+    CHECK(calls == 1);
+    CHECK(bucket->fetch("key", 10, 0, bad_until(2)));
+    CHECK(calls == 2);
+    CHECK(code_of([&] { bucket->fetch("key", 10, 0, bad_until(100)); }, "[3, 5)") == ExitCode::input);
+    CHECK(code_of(
+              [&] {
+                  bucket->fetch("key", 10, 0, [](ByteSpan, ByteRange) -> std::vector<ByteRange> {
+                      fail(ExitCode::input, "no such header");
+                  });
+              },
+              "no such header") == ExitCode::input);
+    bucket->put("nothing", {});
+    CHECK(bucket->fetch("nothing", 0)->bytes.empty());
+}
+
+TEST_CASE("bucket: of many objects each has its own end") {
+    Scratch folder;
+    const auto bucket = open_bucket(folder.url());
+    bucket->put("a", as_bytes("abc"));
+    bucket->put("long", Bytes(100));
+    std::filesystem::create_symlink("/etc/passwd", folder / "link");
+    const std::vector<GetResult> results = bucket->get_many({"none", "a", "long", "link", "../a", "a"}, 10);
+    REQUIRE(results.size() == 6);
+    CHECK((!results[0].object && !results[0].error));
+    CHECK(as_text(results[1].object->bytes) == "abc");
+    CHECK(results[1].object->modified_ms == bucket->head("a")->modified_ms);
+    for (const size_t i : {2, 3, 4}) {
+        CHECK_FALSE(results[i].object);
+        CHECK(results[i].error->code() == ExitCode::input);
+    }
+    CHECK(results[5].object);
+    CHECK(bucket->get_many({}, 10).empty());
+}
+
+TEST_CASE("bucket: a stranger's URL opens what the rules allow, and its faults are the stranger's") {
+    Scratch folder;
+    const S3Credentials key{"id", "secret", ""};
+    CHECK(open_peer_bucket(folder.url(), {}, {.allow_file = true}));
+    const std::string there = "s3://bucket?endpoint=https://s3.example.com";
+    CHECK(open_peer_bucket(there, key, {})->url().starts_with(there));
+    CHECK(open_peer_bucket(there, {}, {}));
+    CHECK(open_peer_bucket("s3://bucket?endpoint=http://127.0.0.1:9000", key,
+                           {.allow_http = true, .allow_private = true}));
+    for (const std::string& url :
+         {folder.url(), std::string(), std::string("http://s3.example.com/bucket"), std::string("s3://"),
+          std::string("s3://bucket"), there + "&profile=default", there + "&x=y",
+          std::string("s3://bucket?endpoint=http://s3.example.com"),
+          std::string("s3://bucket?endpoint=https://127.0.0.1:9000"),
+          std::string("s3://bucket?endpoint=https://169.254.169.254"),
+          std::string("s3://bucket?endpoint=https://[::1]:9000"),
+          std::string("s3://bucket?endpoint=https://localhost"),
+          std::string("s3://bucket?endpoint=https://user:pass@s3.example.com"),
+          std::string("s3://bucket?endpoint=https://s3.example.com:22"),
+          std::string("s3://bucket?endpoint=https://evil.r2.cloudflarestorage.com"),
+          std::string("s3://bucket\x1b[2J?endpoint=https://s3.example.com")}) {
+        CAPTURE(url);
+        try {
+            open_peer_bucket(url, key, {});
+            FAIL_CHECK("expected an error");
+        } catch (const Error& error) {
+            CHECK(error.code() == ExitCode::input);
+            CHECK(std::string_view(error.what()).find('\x1b') == std::string_view::npos);
+            CHECK(std::string_view(error.what()).find("pass") == std::string_view::npos);
+        }
+    }
+    CHECK(code_of([] { open_peer_bucket("file://relative", {}, {.allow_file = true}); }) == ExitCode::input);
+}

@@ -194,25 +194,29 @@ constexpr int64_t front = payload_header_bytes + 4 * 32;
 
 }  // namespace
 
-TEST_CASE("payload check: parts of any size in any order, none wrong") {
-    const Bytes payload = random_bytes(three_and_some);
-    const Bytes object = encode_payload(alice, example_header(), payload);
+TEST_CASE("payload check: parts of any size in any order, none wrong, every block hashed once") {
+    const Bytes object = encode_payload(alice, example_header(), random_bytes(three_and_some));
     CounterRng rng(digest("order"));
     for (const int64_t part : {int64_t{100'000}, payload_block_bytes / 3, payload_block_bytes,
-                               payload_block_bytes + 1, int64_t{1} << 30}) {
-        Transfer transfer(object, three_and_some);
-        std::vector<ByteRange> parts;
-        for (int64_t begin = 0; begin < transfer.size(); begin += part)
-            parts.push_back({begin, std::min(begin + part, transfer.size())});
-        for (size_t i = parts.size(); i > 1; --i) std::swap(parts[i - 1], parts[rng.below(i)]);
-        for (const ByteRange& range : parts) CHECK(transfer.arrive(range.begin, range.end).empty());
-        // Nothing is hashed again: what happens to the bytes from here on goes unseen.
-        transfer.buffer.back() ^= 1;
-        const WirePayload taken = std::move(transfer.check).take(std::move(transfer.buffer));
-        CHECK(taken.header == decode_payload(object, expectation(three_and_some)).header);
-        CHECK(taken.payload().size() == payload.size());
-        CHECK(std::equal(payload.begin(), payload.end() - 1, taken.payload().begin()));
-    }
+                               payload_block_bytes + 1, int64_t{1} << 30})
+        for (const bool shuffled : {false, true}) {
+            Transfer transfer(object, three_and_some);
+            std::vector<ByteRange> parts;
+            for (int64_t begin = 0; begin < transfer.size(); begin += part)
+                parts.push_back({begin, std::min(begin + part, transfer.size())});
+            for (size_t i = parts.size(); shuffled && i > 1; --i)
+                std::swap(parts[i - 1], parts[rng.below(i)]);
+            for (const ByteRange& range : parts) CHECK(transfer.arrive(range.begin, range.end).empty());
+            // What happens to the bytes from here on goes unseen.
+            for (int64_t at = front; at < transfer.size(); at += payload_block_bytes)
+                transfer.buffer[static_cast<size_t>(at)] ^= 1;
+            CHECK(transfer.check(transfer.buffer, {front, front}).empty());
+            const Bytes changed = transfer.buffer;
+            const WirePayload taken = std::move(transfer.check).take(std::move(transfer.buffer));
+            CHECK(taken.header == decode_payload(object, expectation(three_and_some)).header);
+            CHECK(taken.object == changed);
+            CHECK(std::ranges::equal(taken.payload(), ByteSpan(changed).subspan(front)));
+        }
     for (const int64_t size : {0, 1}) {
         const Bytes small = encode_payload(alice, example_header(), random_bytes(static_cast<size_t>(size)));
         Transfer transfer(small, size);
@@ -256,10 +260,16 @@ TEST_CASE("payload check: bytes that come again are judged again") {
     transfer.source[front + 7] ^= 1;
     CHECK(transfer.arrive(front, front + payload_block_bytes).empty());
     // Another object, as well made as the first: every block is held against the hashes that came with it.
-    transfer.source = encode_payload(alice, example_header(), Bytes(three_and_some, 7));
+    PayloadHeader header = example_header();
+    ++header.tokens;
+    transfer.source = encode_payload(alice, header, Bytes(three_and_some, 7));
     CHECK(transfer.arrive(0, front).size() == 4);
     CHECK(transfer.arrive(front, transfer.size()).empty());
-    CHECK(std::move(transfer.check).take(transfer.buffer).object == transfer.source);
+    const WirePayload taken = PayloadCheck(transfer.check).take(transfer.buffer);
+    CHECK(taken.object == transfer.source);
+    CHECK(taken.header.tokens == header.tokens);
+    transfer.source[88] ^= 1;
+    CHECK(code_of([&] { transfer.arrive(88, 89); }, "signature") == ExitCode::input);
 }
 
 TEST_CASE("payload check: a liar is found out as soon as the front is there") {

@@ -23,7 +23,8 @@ class LocalServer {
 
     // Why this machine cannot run one; empty when it runs.
     const std::string& missing() const { return missing_; }
-    std::filesystem::path credentials() const { return folder_.path() / "credentials"; }
+    std::filesystem::path home() const { return folder_.path() / "server"; }
+    std::filesystem::path credentials() const { return home() / "credentials"; }
     S3Profile profile(const std::string& name) const { return find_profile(name, credentials()); }
     pid_t gateway() const;  // the process that answers
 
@@ -33,8 +34,7 @@ class LocalServer {
 
     TemporaryFolder folder_;
     std::string missing_;
-    int lifeline_ = -1;  // closed by the end of this process
-    pid_t guard_ = -1;   // waits for that, and stops the server
+    int lifeline_ = -1;  // closed by the end of this process: then a shell that waits for it stops the server
 };
 
 // While it lives the gateway answers nothing, and keeps its connections.

@@ -1,10 +1,14 @@
 // bucket: what lies in a bucket, in and out of it, and whether it is fit for a run.
+#include "net/bucket/key.h"
+#include "net/s3/endpoint.h"
+#include "net/s3/sign.h"
 #include "tools/bucket/check.h"
 #include "tools/bucket/transfer.h"
 #include "tools/program.h"
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <memory>
 
 namespace templar {
@@ -17,7 +21,9 @@ struct Options {
     std::string key;
     int64_t limit = 1000;
     GetOptions get;
-    bool discard = false, replace = false;
+    std::string method = "GET";
+    int64_t expires_s = 3600;
+    bool discard = false, replace = false, create_only = false;
     BucketOptions bucket;
 };
 
@@ -49,6 +55,40 @@ int put(const Options& options) {
 
 int remove(const Options& options) {
     remove_objects(*open(options), options.keys);
+    return 0;
+}
+
+// Needs no service: who has the key can sign anything.
+int presign(const Options& options) {
+    if (!options.url.starts_with("s3://"))
+        fail(ExitCode::usage, "presign: bucket {} has no keys, only s3:// buckets do", options.url);
+    if (options.create_only && options.method != "PUT")
+        fail(ExitCode::usage, "presign: --create-only is about writing: it needs --method PUT");
+    check_key(options.key);
+    const std::string name = parse_s3_url(options.url, "https://endpoint.invalid").profile;
+    const S3Profile profile = find_profile(name, options.bucket.credentials);
+    const S3Location location = parse_s3_url(options.url, profile.endpoint, profile.region);
+    if (!location.https && !options.bucket.allow_http)
+        fail(ExitCode::usage,
+             "presign: over http anybody on the way can take the URL: use an https endpoint, or say "
+             "--allow-http");
+
+    S3Request request{.method = options.method,
+                      .origin = location.origin(),
+                      .path = "/" + location.bucket + "/" +
+                              (location.prefix.empty() ? "" : location.prefix + "/") + options.key};
+    if (options.create_only) request.headers = {{"If-None-Match", "*"}};
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const SignedRequest ticket =
+        Signer(profile.credentials, location.region)
+            .presign(request, std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+                     options.expires_s);
+    fmt::print("{}\n", ticket.url);
+    fmt::print(stderr, "bucket: whoever has this URL may {} {} for {}, with: curl {}'URL'\n", options.method,
+               options.key, short_duration(static_cast<double>(options.expires_s)),
+               options.method == "GET" ? "-O "
+               : options.create_only   ? "-H 'If-None-Match: *' -T FILE "
+                                       : "-T FILE ");
     return 0;
 }
 
@@ -132,6 +172,20 @@ std::function<int()> define(CLI::App& app) {
         add_command(app, "rm", "Remove objects", "bucket rm file:///mnt/shared/my-run notes/1", *options);
     add_keys(command, *options);
 
+    command = add_command(
+        app, "presign", "A URL that lets somebody without keys read or write one object for a while",
+        "bucket presign 's3://my-run?endpoint=https://host' inbox/7 --method PUT --create-only --expires 600",
+        *options);
+    command->add_option("KEY", options->key, "name of the object")
+        ->required()
+        ->type_name("")
+        ->default_str("");
+    command->add_option("--method", options->method, "what is allowed")->check(CLI::IsMember({"GET", "PUT"}));
+    command->add_option("--expires", options->expires_s, "seconds until it is worth nothing, at most 604800")
+        ->check(CLI::Range(int64_t{1}, int64_t{604'800}));
+    command->add_flag("--create-only", options->create_only,
+                      "with PUT: only if there is no such object (its user must send If-None-Match: *)");
+
     command =
         add_command(app, "check",
                     "Whether a bucket is fit for a run: signing in, clock, writing once, reading, listing, "
@@ -148,6 +202,7 @@ std::function<int()> define(CLI::App& app) {
         if (chosen == "ls") return list(*options);
         if (chosen == "get") return get(*options);
         if (chosen == "put") return put(*options);
+        if (chosen == "presign") return presign(*options);
         return chosen == "rm" ? remove(*options) : check(*options);
     };
 }

@@ -30,6 +30,11 @@ double seconds_since(steady_clock::time_point start) {
     return std::chrono::duration<double>(steady_clock::now() - start).count();
 }
 
+// "26 bytes", "3.15 MB"
+std::string size_text(int64_t bytes) {
+    return bytes < 1000 ? fmt::format("{} bytes", bytes) : short_count(static_cast<double>(bytes)) + "B";
+}
+
 std::string time_text(int64_t unix_ms) {
     using namespace std::chrono;
     const sys_seconds moment = floor<seconds>(sys_time<milliseconds>(milliseconds(unix_ms)));
@@ -171,10 +176,10 @@ std::string Meter::summary() const {
     const std::lock_guard lock(state_->mutex);
     state_->progress.reset();
     const double seconds = seconds_since(state_->start);
-    const auto bytes = static_cast<double>(state_->done);
-    return fmt::format("{} {}, {}B in {:.2f} s ({}B/s)", state_->objects,
-                       state_->objects == 1 ? "object" : "objects", short_count(bytes), seconds,
-                       short_count(seconds > 0 ? bytes / seconds : 0));
+    const double rate = seconds > 0 ? static_cast<double>(state_->done) / seconds : 0;
+    return fmt::format("{} {}, {} in {:.2f} s ({}/s)", state_->objects,
+                       state_->objects == 1 ? "object" : "objects", size_text(state_->done), seconds,
+                       size_text(static_cast<int64_t>(rate)));
 }
 
 void list_objects(Bucket& bucket, const std::string& prefix, int64_t limit) {
@@ -194,8 +199,7 @@ void list_objects(Bucket& bucket, const std::string& prefix, int64_t limit) {
         if (std::ssize(objects) < wanted) break;
     }
     const bool more = limit > 0 && count == limit && !bucket.list(prefix, last, 1).empty();
-    fmt::print(stderr, "bucket: {} {}, {}B{}\n", count, count == 1 ? "object" : "objects",
-               short_count(static_cast<double>(bytes)),
+    fmt::print(stderr, "bucket: {} {}, {}{}\n", count, count == 1 ? "object" : "objects", size_text(bytes),
                more ? fmt::format("; there are more than --limit {}", limit) : "");
 }
 
