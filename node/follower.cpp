@@ -13,7 +13,6 @@ namespace templar {
 namespace {
 
 constexpr int64_t poll_ms = 50;
-constexpr int64_t longest_poll_ms = 5000;
 constexpr size_t remembered_roots = 16;
 constexpr int64_t clock_limit_ms = 2000;
 
@@ -72,7 +71,7 @@ std::optional<Record> Follower::wait_for_record() {
     const RunDescription& run = description();
     const int64_t due_ms = run.start_ms(window_ + 1) + run.put_ms + run.record_ms;
     const bool folder = options_.bucket_url.starts_with("file://");
-    Pace pace(poll_ms, folder ? poll_ms : std::clamp(run.window_ms() / 20, poll_ms, longest_poll_ms));
+    Pace pace(poll_ms, folder ? poll_ms : longest_pause_ms(run.window_ms()));
     // Much later than this something is wrong with every validator.
     const int64_t expected_ms = run.start_ms(window_ + 2);
     bool told = false;

@@ -16,7 +16,6 @@ namespace templar {
 namespace {
 
 constexpr int64_t max_manifest_bytes = 16 << 20;
-constexpr int64_t longest_pause_ms = 5000;
 
 // An object of the run's bucket that must be there.
 Bytes fetch_whole(Bucket& bucket, const std::string& key, int64_t max_bytes) {
@@ -82,7 +81,8 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
                      .allow_private = options.allow_private},
                     stop),
       outages_(
-          clock, stop, events_, [this](const std::string& line) { say(line); }, longest_pause_ms) {
+          clock, stop, events_, [this](const std::string& line) { say(line); },
+          longest_pause_ms(run_.description.window_ms())) {
     const auto& validators = run_.description.validators;
     const bool may_validate =
         std::any_of(validators.begin(), validators.end(),

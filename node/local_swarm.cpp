@@ -133,6 +133,7 @@ std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions
         node.expected_run = swarm.created.run.id;
         node.threads = options.threads;
         node.last_window = options.windows - 1;
+        node.open = options.open;
         if (peer.role == "validator") {
             Validator validator({.node = node, .micro_batch = 8, .heldout_sequences = 16}, clock, stop);
             validator.run();

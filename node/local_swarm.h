@@ -55,6 +55,8 @@ struct VirtualRunOptions {
     int64_t micro_batch = 4;
     std::vector<size_t> start_order;          // positions in LocalSwarm::peers; empty: as they are
     const std::atomic<bool>* stop = nullptr;  // ends the run early when it becomes true
+    // How they open their own buckets: NodeOptions::open.
+    decltype(NodeOptions::open) open = open_bucket;
 };
 
 // Runs every participant in a thread of this process until the last window is applied. Returns the final

@@ -5,6 +5,7 @@
 #include "base/events.h"
 #include "net/bucket/bucket.h"
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <map>
@@ -24,6 +25,11 @@ class Pace {
   private:
     int64_t next_ms_, longest_ms_;
 };
+
+// How long nobody looks at most, where windows are of this length.
+inline int64_t longest_pause_ms(int64_t window_ms) {
+    return std::clamp<int64_t>(window_ms / 20, 50, 5000);
+}
 
 // Every use of an own bucket inside the running loop passes through here, from one thread. An outage is said
 // once, with the bucket's reason, and once more when it is over, and leaves an event each time; what failed

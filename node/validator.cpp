@@ -118,7 +118,7 @@ bool Validator::validate_window() {
         // none.
         const PhaseTimer timer(phases_, "wait");
         if (!follower_.sleep_until(run.start_ms(window + 1) + run.put_ms / 10)) return false;
-        read_commits(found, revealed_ms);
+        if (!read_commits(found, revealed_ms)) return false;
         if (!follower_.sleep_until(revealed_ms)) return false;
     }
     {

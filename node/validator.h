@@ -40,7 +40,7 @@ class Validator {
     bool validate_window();
     void promise_secrets(int64_t newest);
     Digest secret(int64_t window) const;
-    void read_commits(Window& found, int64_t until_ms);
+    bool read_commits(Window& found, int64_t until_ms);
     void take_commit(Window& found, const Hotkey& hotkey, const GetResult& result);
     void collect(Window& found);
     bool is_own_fault(const Window& found);

@@ -63,14 +63,17 @@ bool Validator::is_own_fault(const Window& found) {
     return before && before->modified_ms >= follower_.description().start_ms(found.window + 1);
 }
 
-// Of registered miners only: what strangers put beside them costs nothing. While the bucket does not give
-// them they are asked for again, until `until_ms`.
-void Validator::read_commits(Window& found, int64_t until_ms) {
+// Of registered miners only: what strangers put beside them costs nothing. An outage of the whole bucket is
+// sat out, because the record goes there, too; single commits that it does not give are asked for again until
+// `until_ms`. False when stopped.
+bool Validator::read_commits(Window& found, int64_t until_ms) {
     Outages& outages = follower_.outages();
-    outages.reached(follower_.bucket(), [this] { follower_.chain().refresh(); });
+    Bucket& bucket = follower_.bucket();
+    if (!outages.reached_by(Outages::forever, bucket, [this] { follower_.chain().refresh(); })) return false;
     for (const Neuron& peer : follower_.chain().neurons())
-        if (peer.role == "miner") found.unread.emplace(peer.hotkey, "the bucket was not reached");
-    outages.reached_by(until_ms, follower_.bucket(), [&] {
+        if (peer.role == "miner") found.unread.emplace(peer.hotkey, "not asked for");
+    const int64_t least_ms = follower_.clock().now_ms() + follower_.description().record_ms;
+    outages.reached_by(std::max(until_ms, least_ms), bucket, [&] {
         std::vector<Hotkey> hotkeys;
         std::vector<std::string> keys;
         for (const auto& [hotkey, reason] : found.unread) {
@@ -78,7 +81,7 @@ void Validator::read_commits(Window& found, int64_t until_ms) {
             keys.push_back(commit_key(found.window, hotkey));
         }
         std::optional<Error> trouble;
-        const std::vector<GetResult> results = follower_.bucket().get_many(keys, max_commit_bytes);
+        const std::vector<GetResult> results = bucket.get_many(keys, max_commit_bytes);
         for (size_t i = 0; i < results.size(); ++i) {
             const std::optional<Error>& error = results[i].error;
             if (error && error->code() != ExitCode::input) {
@@ -91,6 +94,7 @@ void Validator::read_commits(Window& found, int64_t until_ms) {
         }
         if (trouble) throw Error(*trouble);
     });
+    return !follower_.stopping();
 }
 
 void Validator::take_commit(Window& found, const Hotkey& hotkey, const GetResult& result) {
