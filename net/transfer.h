@@ -29,4 +29,13 @@ struct TransferStats {
     int64_t bytes_up = 0, bytes_down = 0;  // bodies
 };
 
+inline TransferStats operator+(const TransferStats& a, const TransferStats& b) {
+    return {a.class_a + b.class_a, a.class_b + b.class_b,   a.deletes + b.deletes,
+            a.retries + b.retries, a.bytes_up + b.bytes_up, a.bytes_down + b.bytes_down};
+}
+inline TransferStats operator-(const TransferStats& a, const TransferStats& b) {
+    return {a.class_a - b.class_a, a.class_b - b.class_b,   a.deletes - b.deletes,
+            a.retries - b.retries, a.bytes_up - b.bytes_up, a.bytes_down - b.bytes_down};
+}
+
 }  // namespace templar

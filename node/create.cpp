@@ -65,7 +65,10 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
     for (const std::string& text : texts)
         for (std::string_view document : split_documents(text)) documents.push_back(document);
 
-    const std::unique_ptr<Bucket> bucket = open_bucket(options.bucket_url, {.create = true, .clock = &clock});
+    BucketOptions bucket_options = options.bucket;
+    bucket_options.create = true;
+    bucket_options.clock = &clock;
+    const std::unique_ptr<Bucket> bucket = open_bucket(options.bucket_url, bucket_options);
     if (bucket->head("run.json"))
         fail(ExitCode::input, "{} holds a run already; choose an empty bucket or folder", options.bucket_url);
 

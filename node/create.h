@@ -10,6 +10,7 @@ namespace templar {
 
 struct CreateOptions {
     std::string bucket_url;
+    BucketOptions bucket{};  // keys and rules of an s3:// bucket
     std::vector<std::filesystem::path> texts;
     RunDescription
         description;  // model.vocab_size: tokenizer size; hashes, roots and end_token are filled in

@@ -1,9 +1,8 @@
 #include "node/follower.h"
 
 #include "base/error.h"
-#include "tokenizer/shards.h"
+#include "node/in_parallel.h"
 #include "weights/checkpoint.h"
-#include "weights/safetensors.h"
 
 #include <nlohmann/json.hpp>
 
@@ -13,164 +12,12 @@ namespace templar {
 
 namespace {
 
-constexpr int64_t max_manifest_bytes = 16 << 20;
-constexpr int64_t fetch_piece_bytes = 16 << 20;
 constexpr int64_t poll_ms = 50;
+constexpr int64_t longest_poll_ms = 5000;
 constexpr size_t remembered_roots = 16;
-
-// Copies a bucket object of known hash into a file, piece by piece; a file that already has the hash is kept.
-void fetch_file(Bucket& bucket, const std::string& key, const std::filesystem::path& path, const Digest& hash,
-                int64_t max_bytes) {
-    if (std::filesystem::exists(path) && sha256(MappedFile(path).bytes()) == hash) return;
-    const std::optional<ObjectInfo> info = bucket.head(key);
-    if (!info) fail(ExitCode::input, "{}: the run's bucket has no object '{}'", bucket.url(), key);
-    if (info->size > max_bytes)
-        fail(ExitCode::input, "{}: object '{}' has {} bytes, expected at most {}", bucket.url(), key,
-             info->size, max_bytes);
-    Bytes whole;
-    whole.reserve(static_cast<size_t>(info->size));
-    for (int64_t offset = 0; offset < info->size; offset += fetch_piece_bytes) {
-        const int64_t length = std::min(fetch_piece_bytes, info->size - offset);
-        const std::optional<Bytes> piece = bucket.get_range(key, offset, length);
-        if (!piece) fail(ExitCode::input, "{}: object '{}' went away while it was read", bucket.url(), key);
-        whole.insert(whole.end(), piece->begin(), piece->end());
-    }
-    if (sha256(whole) != hash)
-        fail(ExitCode::input, "{}: object '{}' is not the one the run was created with (its hash differs)",
-             bucket.url(), key);
-    write_file(path, whole);
-}
-
-std::filesystem::path prepared(const std::filesystem::path& folder) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) fail(ExitCode::storage, "cannot create the folder {}: {}", folder.string(), error.message());
-    return folder;
-}
-
-std::string payload_url(const NodeOptions& options) {
-    if (!options.payload_bucket_url.empty()) return options.payload_bucket_url;
-    return "file://" + std::filesystem::absolute(options.folder / "bucket").lexically_normal().string();
-}
-
-ChainParams chain_params(const RunDescription& run) {
-    ChainParams params;
-    params.max_peers = run.max_peers;
-    params.immunity_ms = run.immunity_windows * run.window_ms();
-    for (const ValidatorEntry& validator : run.validators) params.stake[validator.hotkey] = validator.stake;
-    return params;
-}
+constexpr int64_t clock_limit_ms = 2000;
 
 }  // namespace
-
-Follower::Follower(const NodeOptions& options, const std::string& role, Clock& clock,
-                   const std::atomic<bool>& stop)
-    : options_(options),
-      clock_(clock),
-      stop_(stop),
-      ops_(cpu_ops()),
-      stream_{usable_threads(options.threads)},
-      bucket_(open_bucket(options.bucket_url, {.clock = &clock})),
-      run_(open_run(*bucket_, options.expected_run)),
-      events_(prepared(options.folder) / "events.jsonl"),
-      identity_(Identity::load_or_create(options.folder / "key")),
-      payload_bucket_(open_bucket(payload_url(options), {.create = true, .clock = &clock})) {
-    const auto& validators = run_.description.validators;
-    const bool may_validate =
-        std::any_of(validators.begin(), validators.end(),
-                    [&](const ValidatorEntry& entry) { return entry.hotkey == identity_.hotkey(); });
-    if (role == "validator" && !may_validate)
-        fail(ExitCode::identity,
-             "{}: hotkey {} is not among the {} validators that this run was created with",
-             (options.folder / "key").string(), to_hex(identity_.hotkey()), validators.size());
-    open_data();
-    open_genesis();
-    chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description));
-    uid_ = chain_->join(identity_, {payload_bucket_->url(), {}}, role);
-    events_.write(clock_.now_ms(), "start",
-                  {{"role", role},
-                   {"hotkey", to_hex(identity_.hotkey())},
-                   {"uid", uid_},
-                   {"threads", stream_.threads},
-                   {"kernels", ops_.name},
-                   {"run", to_hex(run_.id)},
-                   {"window", window_}});
-    say(fmt::format("{} {} (uid {}) of run {}, {} with {} threads, at window {}", role,
-                    to_hex(identity_.hotkey()).substr(0, 8), uid_, to_hex(run_.id).substr(0, 16), ops_.name,
-                    stream_.threads, window_));
-}
-
-Follower::~Follower() {
-    if (replica_)
-        events_.write(clock_.now_ms(), "stop", {{"window", window_}, {"root", to_hex(replica_->root())}});
-}
-
-void Follower::open_data() {
-    const std::filesystem::path folder = prepared(options_.folder / "data");
-    fetch_file(*bucket_, manifest_key, folder / "manifest.json", run_.description.manifest,
-               max_manifest_bytes);
-    const Manifest manifest =
-        manifest_from_json(read_text_file(folder / "manifest.json", max_manifest_bytes), manifest_key);
-    if (manifest.vocab_size > run_.description.model.vocab_size)
-        fail(ExitCode::input, "{}: {} tokens in the vocabulary, but the run's model has {}", manifest_key,
-             manifest.vocab_size, run_.description.model.vocab_size);
-    std::vector<std::filesystem::path> train, heldout;
-    for (const ShardInfo& shard : manifest.shards) {
-        fetch_file(*bucket_, "data/" + shard.file, folder / shard.file, shard.hash, 1024 + 4 * shard.tokens);
-        (shard.split == "train" ? train : heldout).push_back(folder / shard.file);
-    }
-    corpus_ = std::make_unique<Corpus>(train);
-    heldout_ = std::make_unique<Corpus>(heldout);
-}
-
-void Follower::open_genesis() {
-    const RunDescription& run = run_.description;
-    Layout layout = make_layout(llama_parameters(run.model), run.codec);
-    std::vector<float> theta;
-    if (std::optional<Checkpoint> saved = load_checkpoint(options_.folder, layout.parameters)) {
-        window_ = static_cast<int64_t>(saved->window);
-        step_ = saved->step;
-        theta = std::move(saved->theta);
-        saved_momentum_ = std::move(saved->momentum);
-        const std::string run_line = to_hex(run_.id) + "\n";
-        if (!saved->extra.starts_with(run_line))
-            fail(ExitCode::diverged, "{}: the checkpoint is of another run; use another folder",
-                 options_.folder.string());
-        saved_extra_ = saved->extra.substr(run_line.size());
-        replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
-        if (replica_->root() != saved->root)
-            fail(ExitCode::diverged,
-                 "{}: the checkpoint's weights do not have the root it names; remove the checkpoint to start "
-                 "from genesis",
-                 options_.folder.string());
-    } else {
-        const std::filesystem::path path = options_.folder / "genesis.safetensors";
-        const std::optional<ObjectInfo> info = bucket_->head(genesis_key);
-        if (!info)
-            fail(ExitCode::input, "{}: the run's bucket has no object '{}'", bucket_->url(), genesis_key);
-        const std::optional<Bytes> bytes = bucket_->get(genesis_key, layout.parameters * 4 + (16 << 20));
-        if (!bytes)
-            fail(ExitCode::input, "{}: object '{}' went away while it was read", bucket_->url(), genesis_key);
-        const SafetensorsView file = read_safetensors(*bytes, genesis_key);
-        if (file.tensors.size() != layout.tensors.size())
-            fail(ExitCode::input, "{}: {} tensors, expected {}", genesis_key, file.tensors.size(),
-                 layout.tensors.size());
-        theta.reserve(static_cast<size_t>(layout.parameters));
-        for (size_t i = 0; i < file.tensors.size(); ++i) {
-            const NamedTensor& tensor = file.tensors[i];
-            if (tensor.name != layout.tensors[i].name || tensor.shape != layout.tensors[i].shape)
-                fail(ExitCode::input,
-                     "{}: tensor {} is '{}', expected '{}' with the shape of the run's model", genesis_key, i,
-                     tensor.name, layout.tensors[i].name);
-            theta.insert(theta.end(), tensor.values.begin(), tensor.values.end());
-        }
-        replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
-        if (replica_->root() != run.genesis_root)
-            fail(ExitCode::diverged, "{}: its state root is {}, the run was created with {}", genesis_key,
-                 to_hex(replica_->root()), to_hex(run.genesis_root));
-    }
-    remember_root();
-}
 
 void Follower::remember_root() {
     roots_.emplace_back(window_, replica_->root());
@@ -219,135 +66,182 @@ std::optional<Record> Follower::find_record() {
     return record;
 }
 
+// Nobody may write it before it is due; then its writer needs a moment. In a folder looking costs nothing;
+// elsewhere it is paid for.
 std::optional<Record> Follower::wait_for_record() {
-    // The first validator writes two deadlines after the window's end; much later something is wrong with all
-    // of them.
-    const int64_t expected_ms = description().start_ms(window_ + 2);
+    const RunDescription& run = description();
+    const int64_t due_ms = run.start_ms(window_ + 1) + run.put_ms + run.record_ms;
+    const bool folder = options_.bucket_url.starts_with("file://");
+    Pace pace(poll_ms, folder ? poll_ms : std::clamp(run.window_ms() / 20, poll_ms, longest_poll_ms));
+    // Much later than this something is wrong with every validator.
+    const int64_t expected_ms = run.start_ms(window_ + 2);
     bool told = false;
+    if (!sleep_until(due_ms + pace.next())) return std::nullopt;
     for (;;) {
-        if (std::optional<Record> record = find_record()) return record;
-        if (!told && clock_.now_ms() > expected_ms) {
+        std::optional<Record> record;
+        const bool reached = outages_.reached(*bucket_, [&] { record = find_record(); });
+        if (record) return record;
+        if (reached && !told && clock_.now_ms() > expected_ms) {
             told = true;
             say(fmt::format("window {}: no '{}' yet; is a validator running?", window_, record_key(window_)));
         }
-        if (!sleep_until(clock_.now_ms() + poll_ms)) return std::nullopt;
+        if (!sleep_until(clock_.now_ms() + pace.next())) return std::nullopt;
     }
-}
-
-Bucket& Follower::peer_bucket(const BucketAddress& address) {
-    std::unique_ptr<Bucket>& bucket = peer_buckets_[address.url];
-    if (!bucket) bucket = open_peer_bucket(address.url, address.read_key, {.allow_file = true}, &stop_);
-    return *bucket;
 }
 
 int64_t Follower::object_bytes() const {
     return wire_object_bytes(replica_->layout().payload_bytes);
 }
 
-Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window) {
-    Fetched result;
+PayloadExpectation Follower::expectation(int64_t window, const Hotkey& hotkey) const {
+    const Layout& layout = replica_->layout();
+    return {.run_id = run_.id,
+            .window = static_cast<uint64_t>(window),
+            .hotkey = hotkey,
+            .layout = layout.hash,
+            .payload_bytes = layout.payload_bytes};
+}
+
+void Follower::check_codes(const WirePayload& payload) const {
+    if (const std::string fault = payload_fault(replica_->layout(), payload.payload()); !fault.empty())
+        throw Error(ExitCode::input, fault);
+}
+
+Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window,
+                                         int64_t budget_ms) {
     const std::string key = payload_key(window, hotkey);
-    auto fault = [&](Reason reason, std::string evidence) {
-        result.fault = reason;
-        result.evidence = std::move(evidence);
-        return result;
-    };
+    Bucket* bucket = nullptr;
     try {
-        Bucket& bucket = peer_bucket(address);
-        const std::optional<ObjectInfo> info = bucket.head(key);
-        if (!info) return fault(Reason::not_retrievable, fmt::format("no object '{}'", key));
-        if (info->size != object_bytes())
-            return fault(Reason::malformed,
-                         fmt::format("'{}' has {} bytes, expected {}", key, info->size, object_bytes()));
-        std::optional<Bytes> object = bucket.get(key, object_bytes());
-        if (!object) return fault(Reason::not_retrievable, fmt::format("'{}' went away", key));
-        bytes_down_ += static_cast<int64_t>(object->size());
-        result.object = std::move(*object);
-        result.modified_ms = info->modified_ms;
-        return result;
+        bucket = &peer_buckets_.at(address);
+        PayloadCheck check(expectation(window, hotkey));
+        std::optional<Object> object =
+            bucket->fetch(key, object_bytes(), std::max<int64_t>(1, budget_ms), std::ref(check));
+        if (!object) return {{}, 0, Reason::not_retrievable, fmt::format("no object '{}'", key)};
+        WirePayload payload = std::move(check).take(std::move(object->bytes));
+        check_codes(payload);
+        return {std::move(payload), object->modified_ms, Reason::none, {}};
     } catch (const Error& error) {
-        return fault(Reason::not_retrievable, error.what());
+        const bool arrived = bucket && error.code() == ExitCode::input;
+        return {{}, 0, arrived ? Reason::malformed : Reason::not_retrievable, error.what()};
     }
 }
 
 WirePayload Follower::check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const {
-    const Layout& layout = replica_->layout();
-    WirePayload payload = decode_payload(object, {.run_id = run_.id,
-                                                  .window = static_cast<uint64_t>(window),
-                                                  .hotkey = hotkey,
-                                                  .layout = layout.hash,
-                                                  .payload_bytes = layout.payload_bytes});
-    if (const std::string fault = payload_fault(layout, payload.payload); !fault.empty())
-        throw Error(ExitCode::input, fault);
+    WirePayload payload = decode_payload(object, expectation(window, hotkey));
+    check_codes(payload);
     return payload;
 }
 
-// From its owner, else from the archive that every validator keeps: an owner who removes its payload after it
-// was accepted stops nobody, and a newcomer finds the payloads of windows long gone. The recorded hash makes
-// any source as good as another.
-std::optional<WirePayload> Follower::find_payload(const RecordEntry& entry, std::string& trouble) {
-    chain_->refresh();
-    std::vector<const Neuron*> sources = {chain_->find(entry.hotkey)};
-    for (const ValidatorEntry& validator : run_.description.validators)
-        sources.push_back(chain_->find(validator.hotkey));
-    trouble = "its owner has not joined";
-    for (const Neuron* source : sources) {
-        if (!source) continue;
-        const Fetched fetched = fetch_object(source->bucket, entry.hotkey, window_);
-        if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
-            return check_object(fetched.object, window_, entry.hotkey);
-        trouble = fetched.fault == Reason::none ? "its bytes are not the recorded ones" : fetched.evidence;
+// Its owner, then the archive that every validator keeps: an owner who removes its payload after it was
+// accepted stops nobody, and a newcomer finds the payloads of windows long gone. The recorded hash makes any
+// source as good as another.
+std::vector<BucketAddress> Follower::sources(const Hotkey& owner) const {
+    std::vector<Hotkey> holders = {owner};
+    for (const ValidatorEntry& validator : run_.description.validators) holders.push_back(validator.hotkey);
+    std::vector<BucketAddress> places;
+    for (const Hotkey& holder : holders)
+        if (const Neuron* neuron = chain_->find(holder)) places.push_back(neuron->bucket);
+    return places;
+}
+
+std::optional<WirePayload> Follower::find_payload(const RecordEntry& entry,
+                                                  const std::vector<BucketAddress>& places, int64_t budget_ms,
+                                                  std::string& trouble) {
+    trouble = "neither its owner nor a validator has joined";
+    for (const BucketAddress& place : places) {
+        Fetched fetched = fetch_object(place, entry.hotkey, window_, budget_ms);
+        if (fetched.payload && sha256(fetched.payload->object) == entry.object_hash)
+            return std::move(fetched.payload);
+        trouble = fetched.payload ? "its bytes are not the recorded ones" : fetched.evidence;
     }
     return std::nullopt;
 }
 
 std::optional<Payloads> Follower::fetch_payloads(const Record& record, const Payloads& known) {
     Payloads payloads;
-    for (const RecordEntry& entry : record.accepted) {
-        if (auto it = known.find(entry.hotkey); it != known.end()) {
+    std::vector<RecordEntry> missing;
+    for (const RecordEntry& entry : record.accepted)
+        if (const auto it = known.find(entry.hotkey); it != known.end())
             payloads.emplace(entry.hotkey, it->second);
-            continue;
-        }
-        for (int64_t tries = 0;; ++tries) {
-            std::string trouble;
-            if (std::optional<WirePayload> payload = find_payload(entry, trouble)) {
-                payloads.emplace(entry.hotkey, std::move(*payload));
-                break;
+        else
+            missing.push_back(entry);
+    Pace pace(poll_ms, 2000);
+    for (int64_t tries = 1; !missing.empty(); ++tries) {
+        outages_.reached(*bucket_, [this] { chain_->refresh(); });
+        std::vector<std::vector<BucketAddress>> places;
+        for (const RecordEntry& entry : missing) places.push_back(sources(entry.hotkey));
+        std::vector<std::optional<WirePayload>> found(missing.size());
+        std::vector<std::string> troubles(missing.size());
+        // What could be uploaded within put_ms can be read within it; a source that dawdles must not keep us
+        // from the next one, and a slow line gets more time with every try.
+        const int64_t budget_ms = tries * description().put_ms;
+        in_parallel(static_cast<int64_t>(missing.size()), [&](int64_t job) {
+            const auto i = static_cast<size_t>(job);
+            found[i] = find_payload(missing[i], places[i], budget_ms, troubles[i]);
+        });
+        std::vector<RecordEntry> still;
+        std::string trouble;
+        for (size_t i = 0; i < missing.size(); ++i) {
+            if (found[i]) {
+                payloads.emplace(missing[i].hotkey, std::move(*found[i]));
+                continue;
             }
-            if (tries == 20) {
-                const std::string message = fmt::format("window {}: still waiting for the payload of {}: {}",
-                                                        window_, to_hex(entry.hotkey).substr(0, 8), trouble);
-                events_.write(clock_.now_ms(), "error", {{"message", message}});
-                say(message);
-            }
-            if (!sleep_until(clock_.now_ms() +
-                             std::min<int64_t>(poll_ms << std::min<int64_t>(tries, 6), 2000)))
-                return std::nullopt;
+            if (still.empty()) trouble = troubles[i];
+            still.push_back(missing[i]);
         }
+        missing = std::move(still);
+        if (missing.empty()) break;
+        if (tries == 20) {
+            const std::string message =
+                fmt::format("window {}: still waiting for {} payloads; that of {}: {}", window_,
+                            missing.size(), to_hex(missing.front().hotkey).substr(0, 8), trouble);
+            events_.write(clock_.now_ms(), "error", {{"message", message}});
+            say(message);
+        }
+        if (!sleep_until(clock_.now_ms() + pace.next())) return std::nullopt;
     }
     return payloads;
 }
 
 void Follower::apply(const Record& record, const Payloads& payloads) {
     std::vector<std::span<const uint8_t>> views;
-    for (const RecordEntry& entry : record.accepted) views.emplace_back(payloads.at(entry.hotkey).payload);
+    for (const RecordEntry& entry : record.accepted) views.push_back(payloads.at(entry.hotkey).payload());
     replica_->apply(
         {.eta = std::bit_cast<float>(record.eta_bits), .keep = std::bit_cast<float>(record.keep_bits)},
         views);
     if (!views.empty()) step_ = record.step + 1;
     ++window_;
     remember_root();
-    peer_buckets_.clear();  // an owner may have moved or made its bucket anew
+    peer_buckets_.close();
+    check_clock();
 }
 
 void Follower::catch_up() {
     while (!stopping()) {
-        const std::optional<Record> record = find_record();
-        if (!record) return;
+        std::optional<Record> record;
+        if (!outages_.reached_by(Outages::forever, *bucket_, [&] { record = find_record(); }) || !record)
+            return;
         const std::optional<Payloads> payloads = fetch_payloads(*record, {});
         if (!payloads) return;
         apply(*record, *payloads);
     }
+}
+
+TransferStats Follower::traffic() const {
+    return bucket_->stats() + payload_bucket_->stats() + peer_buckets_.stats();
+}
+
+// Deadlines are judged by the bucket's clock and met by this machine's.
+void Follower::check_clock() {
+    const std::optional<int64_t> now = bucket_->clock_difference_ms();
+    if (!now || std::abs(*now - told_clock_difference_) <= clock_limit_ms) return;
+    told_clock_difference_ = std::abs(*now) > clock_limit_ms ? *now : 0;
+    events_.write(clock_.now_ms(), "clock", {{"difference_ms", *now}});
+    say(told_clock_difference_ == 0
+            ? "this machine's clock agrees with the bucket's again"
+            : fmt::format(
+                  "this machine's clock is {:.0f} s {} the bucket's, which judges deadlines; set it (NTP)",
+                  std::abs(static_cast<double>(*now)) / 1000.0, *now > 0 ? "behind" : "ahead of"));
 }
 
 void Follower::save_state(std::span<const float> momentum, const std::string& extra) {

@@ -6,24 +6,15 @@
 #include "net/swarm/objects.h"
 #include "net/swarm/run.h"
 #include "net/wire/payload.h"
+#include "node/options.h"
+#include "node/outages.h"
+#include "node/peer_buckets.h"
 
 #include <deque>
-#include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 
 namespace templar {
-
-struct NodeOptions {
-    std::string bucket_url;          // the run's coordination bucket
-    std::filesystem::path folder;    // this participant's own: key, data, checkpoint, events.jsonl
-    std::string payload_bucket_url;  // where its payloads go; empty: folder/bucket
-    Digest expected_run{};           // run_id the operator expects; zeros: take what is there
-    int threads = 0;                 // 0: every processor
-    int64_t last_window = -1;        // stop after applying this window's record; -1: never
-    std::function<void(const std::string&)> say;  // lines for the operator; empty: silent
-};
 
 // A window's accepted payloads, decoded and checked.
 using Payloads = std::map<Hotkey, WirePayload>;
@@ -43,6 +34,8 @@ class Follower {
     Chain& chain() { return *chain_; }
     Bucket& bucket() { return *bucket_; }
     Bucket& payload_bucket() { return *payload_bucket_; }
+    // Whatever asks these two for something after the start does it through this.
+    Outages& outages() { return outages_; }
     Clock& clock() { return clock_; }
     EventLog& events() { return events_; }
     const Corpus& corpus() const { return *corpus_; }
@@ -72,24 +65,27 @@ class Follower {
     // Waits for it; empty when stopped.
     std::optional<Record> wait_for_record();
     // The payloads a record lists: from `known` (already compared with the record's hashes), else from their
-    // owners' buckets or a validator's archive, retried until found. Empty when stopped.
+    // owners' buckets or a validator's archive, all at the same time, retried until found. Empty when
+    // stopped.
     std::optional<Payloads> fetch_payloads(const Record& record, const Payloads& known);
     // Applies the record of window() and moves on to the next window.
     void apply(const Record& record, const Payloads& payloads);
     // Applies every record that exists already.
     void catch_up();
 
-    // The wire object of a hotkey for a window as the bucket at `address` holds it, or why not.
+    // A hotkey's payload of a window as the bucket at `address` holds it, in wire form and checked while it
+    // arrives, or why not; given up after budget_ms. Safe from several threads at once.
     struct Fetched {
-        Bytes object;
+        std::optional<WirePayload> payload;
         int64_t modified_ms = 0;
         Reason fault = Reason::none;
         std::string evidence;
     };
-    Fetched fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window);
+    Fetched fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window,
+                         int64_t budget_ms);
     // The length of every wire object of this run.
     int64_t object_bytes() const;
-    // Throws Error(input) saying which check it fails: wire form, then payload_fault.
+    // Of an object at hand. Throws Error(input) saying which check it fails: wire form, then payload_fault.
     WirePayload check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const;
 
     // Local state that survives kill −9: theta, window and step, plus the caller's momentum and text.
@@ -98,13 +94,20 @@ class Follower {
     const std::vector<float>& saved_momentum() const { return saved_momentum_; }
     const std::string& saved_extra() const { return saved_extra_; }
 
-    int64_t bytes_down() const { return bytes_down_; }
+    // All that its own and strangers' buckets moved since the start.
+    TransferStats traffic() const;
 
   private:
     void open_data();
     void open_genesis();
-    Bucket& peer_bucket(const BucketAddress& address);
-    std::optional<WirePayload> find_payload(const RecordEntry& entry, std::string& trouble);
+    void check_clock();
+    // The buckets that should have a payload.
+    std::vector<BucketAddress> sources(const Hotkey& owner) const;
+    std::optional<WirePayload> find_payload(const RecordEntry& entry,
+                                            const std::vector<BucketAddress>& places, int64_t budget_ms,
+                                            std::string& trouble);
+    PayloadExpectation expectation(int64_t window, const Hotkey& hotkey) const;
+    void check_codes(const WirePayload& payload) const;
     void remember_root();
 
     NodeOptions options_;
@@ -117,15 +120,17 @@ class Follower {
     EventLog events_;
     Identity identity_;
     std::unique_ptr<Bucket> payload_bucket_;
-    std::map<std::string, std::unique_ptr<Bucket>> peer_buckets_;
+    PeerBuckets peer_buckets_;
+    Outages outages_;
     std::unique_ptr<Chain> chain_;
     std::unique_ptr<Corpus> corpus_, heldout_;
     std::unique_ptr<Replica> replica_;
     std::deque<std::pair<int64_t, Digest>> roots_;
     std::vector<float> saved_momentum_;
     std::string saved_extra_;
-    int64_t uid_ = -1, window_ = 0, step_ = 0, bytes_down_ = 0;
-    int64_t refused_record_ = -1;  // window whose record was reported as a stranger's
+    int64_t uid_ = -1, window_ = 0, step_ = 0;
+    int64_t refused_record_ = -1;        // window whose record was reported as a stranger's
+    int64_t told_clock_difference_ = 0;  // milliseconds
 };
 
 }  // namespace templar

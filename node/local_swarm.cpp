@@ -1,6 +1,7 @@
 #include "node/local_swarm.h"
 
 #include "base/error.h"
+#include "base/file.h"
 
 #include <nlohmann/json.hpp>
 
@@ -11,6 +12,26 @@
 namespace templar {
 
 namespace {
+
+constexpr const char* run_bucket = "run";
+
+std::string s3_url(const std::string& bucket, const S3Profile& service, const char* profile) {
+    return fmt::format("s3://{}?endpoint={}&region={}&profile={}", bucket, service.endpoint, service.region,
+                       profile);
+}
+
+void write_key_file(const std::filesystem::path& path, const std::map<std::string, S3Profile>& profiles) {
+    std::string text;
+    for (const auto& [name, profile] : profiles) {
+        text += fmt::format("[{}]\naws_access_key_id = {}\naws_secret_access_key = {}\n", name,
+                            profile.credentials.access_key_id, profile.credentials.secret_access_key);
+        if (!profile.credentials.session_token.empty())
+            text += fmt::format("aws_session_token = {}\n", profile.credentials.session_token);
+    }
+    std::filesystem::remove(path);
+    if (!create_file(path, as_bytes(text), 0600))
+        fail(ExitCode::storage, "{} appeared while it was written", path.string());
+}
 
 LocalPeer make_peer(const LocalSwarmOptions& options, const std::string& role, int number) {
     LocalPeer peer;
@@ -24,6 +45,14 @@ LocalPeer make_peer(const LocalSwarmOptions& options, const std::string& role, i
             .save(key);
     const Identity identity = Identity::load_or_create(key);
     peer.hotkey = identity.hotkey();
+    if (!options.s3_credentials.empty()) {
+        const S3Profile payload = find_profile(peer.name, options.s3_credentials);
+        peer.payload_url = s3_url(peer.name, payload, "payload");
+        write_key_file(peer.folder / "credentials",
+                       {{"run", find_profile(run_bucket, options.s3_credentials)},
+                        {"payload", payload},
+                        {"read", find_profile(peer.name + "-read", options.s3_credentials)}});
+    }
     return peer;
 }
 
@@ -61,6 +90,12 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
     swarm.bucket_url =
         "file://" + (std::filesystem::absolute(options.folder) / "bucket").lexically_normal().string();
     CreateOptions create;
+    if (!options.s3_credentials.empty()) {
+        swarm.bucket_url = s3_url(run_bucket, find_profile(run_bucket, options.s3_credentials), run_bucket);
+        create.bucket.credentials = options.s3_credentials;
+        create.bucket.allow_http = true;
+        create.bucket.stop = options.stop;
+    }
     create.bucket_url = swarm.bucket_url;
     create.texts = options.texts;
     create.description = options.run;

@@ -16,6 +16,7 @@ struct LocalPeer {
     std::string role;  // "validator", "miner", "copycat", "noise"
     std::filesystem::path folder;
     Hotkey hotkey{};
+    std::string payload_url;  // s3://…; empty: the folder's own
 };
 
 struct LocalSwarmOptions {
@@ -27,6 +28,10 @@ struct LocalSwarmOptions {
     RunDescription run;             // validators are filled in
     uint64_t seed = 42;             // genesis; and, when `seeded_keys`, the participants' keys
     bool seeded_keys = false;
+    // A key file with the sections `run` and NAME and NAME-read of every participant: keys, endpoint and
+    // region of buckets of these names (tools/s3_server.sh writes one). Empty: everything is in folders.
+    std::filesystem::path s3_credentials{};
+    const std::atomic<bool>* stop = nullptr;
     std::function<void(const std::string&)> say;
 };
 
@@ -37,7 +42,9 @@ struct LocalSwarm {
     CreatedRun created;
 };
 
-// Makes folder/bucket (the run), folder/peers/<name>/key and folder/swarm.json (read by report).
+// Makes folder/bucket or s3://run (the run), folder/peers/<name>/credentials (its S3 keys: profiles run,
+// payload and read),
+// folder/peers/<name>/key and folder/swarm.json (read by report).
 // Throws Error(input) when the folder holds a run already.
 LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock);
 

@@ -51,17 +51,21 @@ void Miner::run() {
         mine_window();
 }
 
+// For one more micro-batch and what follows it.
+int64_t Miner::time_needed_ms() const {
+    return static_cast<int64_t>(finish_ms_ + commit_ms_ + batch_ms_);
+}
+
 bool Miner::in_time_to_train() {
     const RunDescription& run = follower_.description();
-    return follower_.clock().now_ms() + static_cast<int64_t>(finish_ms_ + batch_ms_) <
-           run.start_ms(follower_.window() + 1);
+    return follower_.clock().now_ms() + time_needed_ms() < run.start_ms(follower_.window() + 1);
 }
 
 // One window: train, compress, commit before its end, reveal after it, apply its record.
 void Miner::mine_window() {
     const RunDescription& run = follower_.description();
     const int64_t window = follower_.window();
-    const int64_t bytes_before = follower_.bytes_down();
+    const TransferStats before = follower_.traffic();
     phases_.clear();
     if (!follower_.sleep_until(run.start_ms(window))) return;
 
@@ -120,10 +124,15 @@ void Miner::mine_window() {
     const bool accepted = payloads->contains(follower_.identity().hotkey());
     if (options_.behaviour == Behaviour::copycat) seen_ = std::move(*payloads);
     forget_old_payloads(window);
+    log_window(window, work ? &*work : nullptr, committed, accepted, before);
+}
+
+void Miner::log_window(int64_t window, const Work* work, bool committed, bool accepted,
+                       const TransferStats& before) {
     const int64_t tokens = work ? work->tokens : 0;
-    const double seconds = phases_["train"];
-    follower_.say(fmt::format("window {}: {} tokens, loss {:.4f}, {}, state {}", window, tokens,
-                              work ? work->loss : 0.0,
+    const double loss = work ? work->loss : 0.0, seconds = phases_["train"];
+    const TransferStats traffic = follower_.traffic() - before;
+    follower_.say(fmt::format("window {}: {} tokens, loss {:.4f}, {}, state {}", window, tokens, loss,
                               !committed ? "not committed"
                               : accepted ? "accepted"
                                          : "not in the record: see scores/",
@@ -133,10 +142,14 @@ void Miner::mine_window() {
         {{"window", window},
          {"root", to_hex(follower_.replica().root())},
          {"tokens", tokens},
-         {"train_loss", work ? work->loss : 0.0},
+         {"train_loss", loss},
          {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0},
-         {"bytes_up", committed ? static_cast<int64_t>(work->object.size()) : 0},
-         {"bytes_down", follower_.bytes_down() - bytes_before},
+         {"class_a", traffic.class_a},
+         {"class_b", traffic.class_b},
+         {"deletes", traffic.deletes},
+         {"retries", traffic.retries},
+         {"bytes_up", traffic.bytes_up},
+         {"bytes_down", traffic.bytes_down},
          {"phases", phases_},
          {"accepted", accepted}});
 }
@@ -145,6 +158,7 @@ void Miner::mine_window() {
 void Miner::forget_slowness() {
     const auto window_ms = static_cast<double>(follower_.description().window_ms());
     finish_ms_ = std::max(0.7 * finish_ms_, std::min(200.0, 0.1 * window_ms));
+    commit_ms_ *= 0.7;
     batch_ms_ *= 0.7;
 }
 
@@ -204,7 +218,7 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
     counted_ = 0;
     while (!follower_.stopping()) {
         const int64_t started = follower_.clock().now_ms();
-        if (started + static_cast<int64_t>(finish_ms_ + batch_ms_) >= deadline_ms) break;
+        if (started + time_needed_ms() >= deadline_ms) break;
         if (options_.tokens_per_window > 0 && work.tokens >= options_.tokens_per_window) break;
         for (int64_t row = 0; row < rows; ++row, ++in_page) {
             if (in_page == run.page_sequences) page = pages.next(), in_page = 0;
@@ -245,7 +259,7 @@ std::optional<Miner::Work> Miner::copy_another() {
         if (hotkey == follower_.identity().hotkey()) continue;
         Work work;
         work.tokens = static_cast<int64_t>(payload.header.tokens);
-        work.object = pack(work.tokens, payload.payload);
+        work.object = pack(work.tokens, payload.payload());
         return work;
     }
     return std::nullopt;
@@ -266,6 +280,7 @@ Bytes Miner::pack(int64_t tokens, ByteSpan payload) {
     return encode_payload(follower_.identity(), header, payload);
 }
 
+// True when the promise stands in the bucket, made in time.
 bool Miner::commit(const Work& work) {
     const PhaseTimer timer(phases_, "commit");
     const int64_t window = follower_.window();
@@ -276,35 +291,80 @@ bool Miner::commit(const Work& work) {
                                              .tokens = work.tokens});
     const std::string key = commit_key(window, follower_.identity().hotkey());
     const Bytes object = seal(follower_.identity(), "commit", body);
-    const bool in_time = follower_.clock().now_ms() < follower_.description().start_ms(window + 1);
+    const int64_t started = follower_.clock().now_ms();
+    const int64_t deadline = follower_.description().start_ms(window + 1);
+    bool made = false;
     try {
-        if (in_time && follower_.bucket().create(key, object)) return true;
-        // Ed25519 is deterministic: an own commit from before a restart has the same bytes.
-        std::optional<Bytes> there;
-        try {
-            there = follower_.bucket().get(key, max_commit_bytes);
-        } catch (const Error&) {
-            // Too long to be a commit: a stranger's, like any other bytes that are not ours.
-        }
-        if (there == object) return true;
-        if (in_time) follower_.bucket().put(key, object);
-        return in_time;
+        // The last look comes after the deadline: the answer to a try that worked may have been lost.
+        if (!follower_.outages().reached_by(deadline, follower_.bucket(), [&] {
+                made = try_to_commit(key, object, follower_.clock().now_ms() < deadline);
+            }))
+            return false;
     } catch (const Error& error) {
         follower_.events().write(follower_.clock().now_ms(), "error", {{"message", error.what()}});
         follower_.say(fmt::format("window {}: cannot commit: {}", window, error.what()));
         return false;
     }
+    const auto took = static_cast<double>(follower_.clock().now_ms() - started);
+    const auto most = 0.3 * static_cast<double>(follower_.description().window_ms());
+    commit_ms_ = std::min(most, std::max(1.5 * took, 0.8 * commit_ms_));
+    return made;
 }
 
+bool Miner::try_to_commit(const std::string& key, const Bytes& object, bool in_time) {
+    if (in_time && follower_.bucket().create(key, object)) return true;
+    // Ed25519 is deterministic: an own commit from before a restart has the same bytes.
+    std::optional<Bytes> there;
+    try {
+        there = follower_.bucket().get(key, max_commit_bytes);
+    } catch (const Error& error) {
+        // Too long to be a commit: a stranger's, like any other bytes that are not ours.
+        if (error.code() != ExitCode::input) throw;
+    }
+    if (there == object) return true;
+    if (in_time) follower_.bucket().put(key, object);
+    return in_time;
+}
+
+// In vain after the deadline: then the miner goes on without it.
 void Miner::reveal(const Work& work, int64_t window) {
     const PhaseTimer timer(phases_, "upload");
-    follower_.payload_bucket().create(payload_key(window, follower_.identity().hotkey()), work.object);
+    const RunDescription& run = follower_.description();
+    const int64_t deadline = run.start_ms(window + 1) + run.put_ms;
+    Bucket& bucket = follower_.payload_bucket();
+    const std::string key = payload_key(window, follower_.identity().hotkey());
+    if (follower_.outages().reached_by(deadline, bucket, [&] { bucket.create(key, work.object); })) return;
+    if (!follower_.stopping())
+        follower_.say(fmt::format("window {}: the payload could not be revealed in time", window));
 }
 
+// Deletes own payloads that nobody needs any more; what an outage kept from being deleted is caught up.
 void Miner::forget_old_payloads(int64_t window) {
-    const int64_t keep = follower_.description().payload_windows;
-    if (window >= keep)
-        follower_.payload_bucket().remove(payload_key(window - keep, follower_.identity().hotkey()));
+    const int64_t newest = window - follower_.description().payload_windows;
+    if (newest < 0) return;
+    Bucket& bucket = follower_.payload_bucket();
+    follower_.outages().reached(bucket, [&] {
+        if (!forgotten_) {
+            forget_leftovers(newest);
+            forgotten_ = newest;
+        }
+        for (; *forgotten_ < newest; ++*forgotten_)
+            bucket.remove(payload_key(*forgotten_ + 1, follower_.identity().hotkey()));
+    });
+}
+
+// What earlier lives of this miner left. Keys ascend with the window; others' payloads may be among them.
+void Miner::forget_leftovers(int64_t newest) {
+    const std::string prefix = "payload/", end = fmt::format("{}{:08}", prefix, newest + 1);
+    const std::string own = "/" + to_hex(follower_.identity().hotkey());
+    Bucket& bucket = follower_.payload_bucket();
+    for (std::string after;;) {
+        const std::vector<ObjectInfo> page = bucket.list(prefix, after);
+        for (const ObjectInfo& info : page)
+            if (info.key < end && info.key.ends_with(own)) bucket.remove(info.key);
+        if (page.empty() || page.back().key >= end) return;
+        after = page.back().key;
+    }
 }
 
 }  // namespace templar

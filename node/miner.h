@@ -47,8 +47,13 @@ class Miner {
     void compress(float scale);
     Bytes pack(int64_t tokens, ByteSpan payload);
     bool commit(const Work& work);
+    bool try_to_commit(const std::string& key, const Bytes& object, bool in_time);
     void reveal(const Work& work, int64_t window);
     void forget_old_payloads(int64_t window);
+    void forget_leftovers(int64_t newest);
+    int64_t time_needed_ms() const;
+    void log_window(int64_t window, const Work* work, bool committed, bool accepted,
+                    const TransferStats& before);
     std::filesystem::path outbox() const;
 
     MinerOptions options_;
@@ -57,10 +62,12 @@ class Miner {
     Demo demo_;
     std::vector<float> gradient_;
     Bytes payload_;
-    int64_t counted_ = 0;     // labels that counted in the gradient
-    double finish_ms_ = 500;  // running estimate of what follows training: compress, save, commit
-    double batch_ms_ = 0;     // and of one micro-batch
-    Payloads seen_;           // the last record's payloads (the copycat's stock)
+    int64_t counted_ = 0;               // labels that counted in the gradient
+    double finish_ms_ = 500;            // running estimate of what follows training: compress, save
+    double commit_ms_ = 0;              // and commit
+    double batch_ms_ = 0;               // and of one micro-batch
+    std::optional<int64_t> forgotten_;  // newest window whose payload is deleted; none: not looked yet
+    Payloads seen_;                     // the last record's payloads (the copycat's stock)
     std::map<std::string, double> phases_;
 };
 

@@ -216,7 +216,7 @@ bool Reader::read_line(Draft& draft, std::string_view line) {
         log.last_ms = std::max(log.last_ms, time_ms);
     }
     log.stopped = kind == "stop";
-    if (kind == "error") log.errors.push_back({time_ms, text(event, "message")});
+    if (kind == "error" || kind == "outage") log.errors.push_back({time_ms, text(event, "message")});
     if (kind == "start") {
         ++log.starts;
         draft.role = text(event, "role");

@@ -85,11 +85,21 @@ Digest Validator::secret(int64_t window) const {
 }
 
 // secret/<w> holds the hash of what the samples of window w are drawn with, before the window begins.
-void Validator::promise_secret(int64_t window) {
-    const nlohmann::json body = {
-        {"run", to_hex(follower_.run().id)}, {"window", window}, {"hash", to_hex(sha256(secret(window)))}};
-    put_notice(secret_commit_key(window, follower_.identity().hotkey()),
-               seal(follower_.identity(), "secret", body.dump()));
+void Validator::promise_secrets(int64_t newest) {
+    for (int64_t window = std::max(promised_ + 1, newest - 1); window <= newest; ++window) {
+        const nlohmann::json body = {{"run", to_hex(follower_.run().id)},
+                                     {"window", window},
+                                     {"hash", to_hex(sha256(secret(window)))}};
+        if (!put_notice(secret_commit_key(window, follower_.identity().hotkey()),
+                        seal(follower_.identity(), "secret", body.dump())))
+            return;
+        promised_ = window;
+    }
+}
+
+int64_t Validator::record_due_ms(int64_t window) const {
+    const RunDescription& run = follower_.description();
+    return run.start_ms(window + 1) + run.put_ms + run.record_ms * (rank_ + 1);
 }
 
 // One window: wait for its reveals, stage 1, record, stage 2, scores, apply. False when stopped.
@@ -97,10 +107,9 @@ bool Validator::validate_window() {
     const RunDescription& run = follower_.description();
     const int64_t window = follower_.window();
     phases_.clear();
-    bytes_before_ = follower_.bytes_down();
+    traffic_before_ = follower_.traffic();
     if (previous_.empty() && window > 0) recall_previous();
-    promise_secret(window);
-    promise_secret(window + 1);
+    promise_secrets(window + 1);
     const int64_t revealed_ms = run.start_ms(window + 1) + run.put_ms;
     Window found;
     found.window = window;
@@ -109,7 +118,7 @@ bool Validator::validate_window() {
         // none.
         const PhaseTimer timer(phases_, "wait");
         if (!follower_.sleep_until(run.start_ms(window + 1) + run.put_ms / 10)) return false;
-        read_commits(found);
+        read_commits(found, revealed_ms);
         if (!follower_.sleep_until(revealed_ms)) return false;
     }
     {
@@ -118,24 +127,18 @@ bool Validator::validate_window() {
     }
     {
         const PhaseTimer timer(phases_, "wait");
-        if (!follower_.sleep_until(revealed_ms + run.record_ms * (rank_ + 1))) return false;
+        if (!follower_.sleep_until(record_due_ms(window))) return false;
     }
-    Record record;
+    std::optional<Record> settled;
     {
         const PhaseTimer timer(phases_, "record");
-        // After a restart the record may be there already: what peers show now must not change what was
-        // archived for it.
-        if (std::optional<Record> written = find_record_or_dispute()) {
-            record = *std::move(written);
-        } else {
-            record = make_record(found);
-            archive(record, found);
-            record = write_record(std::move(record));
-        }
-        gather_now_ = record.gather;
-        gather_now_.insert(gather_now_.end(), record.reserve.begin(), record.reserve.end());
-        gather_[window + 2] = gather_now_;
+        settled = settle_record(found);
     }
+    if (!settled) return false;
+    const Record& record = *settled;
+    gather_now_ = record.gather;
+    gather_now_.insert(gather_now_.end(), record.reserve.begin(), record.reserve.end());
+    gather_[window + 2] = gather_now_;
     Scores scores;
     {
         const PhaseTimer timer(phases_, "stage2");
@@ -168,6 +171,7 @@ bool Validator::validate_window() {
         gather_.erase(window);
         follower_.save_state({}, saved_text(gauntlet_, gather_now_, gather_));
     }
+    archive_leftovers();
     log_window(scores, found, record, heldout);
     return true;
 }
@@ -245,11 +249,11 @@ Scores Validator::measure(const Window& found) {
         } else if (in_time && !follower_.stopping()) {
             const std::vector<SequenceId> own = sample_own(peer.hotkey, payload->second, found.window);
             for (const SequenceId& id : own) score.own_sequences.emplace_back(id.page, id.sequence);
-            score.evaluation = stage2_.evaluate(follower_.replica(), payload->second.payload, step, own,
+            score.evaluation = stage2_.evaluate(follower_.replica(), payload->second.payload(), step, own,
                                                 random, random_before);
             score.evaluation.screen =
                 first_order_screen(follower_.ops(), follower_.stream(), follower_.replica().layout(),
-                                   gradient_, payload->second.payload, step / counted);
+                                   gradient_, payload->second.payload(), step / counted);
             make_finite(score.evaluation);
             score.evaluated = true;
             evaluations.emplace(peer.hotkey, score.evaluation);
@@ -280,10 +284,12 @@ void Validator::publish(Scores& scores, const Window& found) {
         for (const auto& [hotkey, state] : gauntlet_.peers())
             if (state.weight > 0) weights.weights[hotkey] = state.weight;
         try {
-            follower_.chain().publish_weights(follower_.identity(), weights);
-            weights_due_ = false;
+            // Due again next window when it fails.
+            weights_due_ = !follower_.outages().reached(follower_.bucket(), [&] {
+                follower_.chain().publish_weights(follower_.identity(), weights);
+            });
         } catch (const Error& error) {
-            note_trouble(error);  // due again next window
+            note_trouble(error);
         }
     }
 }
@@ -294,11 +300,13 @@ void Validator::note_trouble(const Error& error) {
 }
 
 // What the run can go on without: trouble is noted, not fatal.
-void Validator::put_notice(const std::string& key, const Bytes& object) {
+bool Validator::put_notice(const std::string& key, const Bytes& object) {
     try {
-        follower_.bucket().create(key, object);
+        return follower_.outages().reached(follower_.bucket(),
+                                           [&] { follower_.bucket().create(key, object); });
     } catch (const Error& error) {
         note_trouble(error);
+        return true;  // a stranger's doing: the same the next time
     }
 }
 
@@ -333,6 +341,7 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
                          {"weight", score.weight},
                          {"penalty", penalty}});
     }
+    const TransferStats traffic = follower_.traffic() - traffic_before_;
     follower_.say(fmt::format(
         "window {}: loss {:.4f}{}, {} of {} payloads accepted, {} tokens, state {}", found.window,
         scores.train_loss, heldout ? fmt::format(", held-out {:.4f}", *heldout) : "", record.accepted.size(),
@@ -347,7 +356,12 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
          {"tokens_per_second", 1000.0 * static_cast<double>(tokens) / static_cast<double>(run.window_ms())},
          {"accepted", record.accepted.size()},
          {"rejected", record.rejected.size()},
-         {"bytes_down", follower_.bytes_down() - bytes_before_},
+         {"class_a", traffic.class_a},
+         {"class_b", traffic.class_b},
+         {"deletes", traffic.deletes},
+         {"retries", traffic.retries},
+         {"bytes_up", traffic.bytes_up},
+         {"bytes_down", traffic.bytes_down},
          {"phases", phases_},
          {"peers", peers}});
 }

@@ -27,29 +27,40 @@ class Validator {
         int64_t window = 0;
         std::map<Hotkey, Commit> commits;
         std::map<Hotkey, int64_t> committed_ms;
+        std::map<Hotkey, std::string> unread;  // whose commits the bucket did not give, and why
         std::map<Hotkey, Submission> submissions;
-        Payloads payloads;                // arrived and well-formed
-        std::map<Hotkey, Bytes> objects;  // their wire objects, for the archive
+        Payloads payloads;  // arrived and well-formed
         std::map<Hotkey, Stage1Verdict> verdicts;
     };
+    // One submission, looked at in a thread of its own.
+    struct Judged {
+        Submission submission;
+        std::optional<WirePayload> payload;
+    };
     bool validate_window();
-    void promise_secret(int64_t window);
+    void promise_secrets(int64_t newest);
     Digest secret(int64_t window) const;
-    void read_commits(Window& found);
+    void read_commits(Window& found, int64_t until_ms);
+    void take_commit(Window& found, const Hotkey& hotkey, const GetResult& result);
     void collect(Window& found);
     bool is_own_fault(const Window& found);
-    void judge_submission(Window& found, const Neuron& peer);
+    Judged judge_submission(const Window& found, const Neuron& peer, int64_t deadline_ms);
+    int64_t record_due_ms(int64_t window) const;
     void recall_previous();
     void compare_indices(Window& found);
     Record make_record(const Window& found);
     std::vector<Hotkey> choose_gather(int64_t window);
+    using ObjectsByKey = std::map<std::string, const Bytes*>;
+    std::vector<std::string> put_all(const ObjectsByKey& objects);
     void archive(const Record& record, const Window& found);
-    Record write_record(Record record);
+    void archive_leftovers();
+    std::optional<Record> settle_record(const Window& found);
+    Record write_record(const Record& record);
     std::optional<Record> find_record_or_dispute();
     Scores measure(const Window& found);
     std::vector<SequenceId> sample_own(const Hotkey& peer, const WirePayload& payload, int64_t window);
     void publish(Scores& scores, const Window& found);
-    void put_notice(const std::string& key, const Bytes& object);
+    bool put_notice(const std::string& key, const Bytes& object);
     void note_trouble(const Error& error);
     void log_window(const Scores& scores, const Window& found, const Record& record,
                     std::optional<double> heldout);
@@ -66,7 +77,9 @@ class Validator {
     std::map<int64_t, std::vector<Hotkey>> gather_;  // by window
     std::vector<Hotkey> gather_now_;
     bool weights_due_ = false;
-    int64_t bytes_before_ = 0;  // read before this window
+    int64_t promised_ = -1;                    // newest window whose secret is promised
+    std::map<std::string, Bytes> unarchived_;  // objects that the archive's bucket has not taken, by key
+    TransferStats traffic_before_;             // of this window
     std::map<std::string, double> phases_;
 };
 

@@ -1,11 +1,19 @@
 // What a validator decides about a window: who is gathered, whose payloads count (docs/protocol.md §6, §8.4).
 #include "engine/optim/schedule.h"
+#include "node/in_parallel.h"
 #include "node/validator.h"
 
 #include <algorithm>
 #include <bit>
 
 namespace templar {
+
+namespace {
+
+// How long an object waits for the archive's bucket to take it.
+constexpr int64_t unarchived_windows = 4;
+
+}  // namespace
 
 // The gather list of a window that begins two windows from now (§8.4).
 std::vector<Hotkey> Validator::choose_gather(int64_t window) {
@@ -87,15 +95,70 @@ Record Validator::make_record(const Window& found) {
     return record;
 }
 
-// Before the record says that they count, the accepted objects are where everyone can read them.
+// The record of the window: the one that is there, else this validator's. The run waits for it, so an outage
+// is sat out. Empty when stopped.
+std::optional<Record> Validator::settle_record(const Window& found) {
+    Outages& outages = follower_.outages();
+    Bucket& bucket = follower_.bucket();
+    std::optional<Record> record;
+    // After a restart the record may be there already: what peers show now must not change what was archived
+    // for it.
+    if (!outages.reached_by(Outages::forever, bucket, [&] { record = find_record_or_dispute(); }))
+        return std::nullopt;
+    if (record) return record;
+    const Record own = make_record(found);
+    archive(own, found);
+    if (!outages.reached_by(Outages::forever, bucket, [&] { record = write_record(own); }))
+        return std::nullopt;
+    return record;
+}
+
+// Into the archive, all at the same time. Returns the keys of those that are not there now.
+std::vector<std::string> Validator::put_all(const ObjectsByKey& objects) {
+    Bucket& bucket = follower_.payload_bucket();
+    const std::vector<std::pair<std::string, const Bytes*>> list(objects.begin(), objects.end());
+    std::vector<char> done(list.size(), 0);
+    follower_.outages().reached(bucket, [&] {
+        in_parallel(std::ssize(list), [&](int64_t job) {
+            const auto i = static_cast<size_t>(job);
+            bucket.put(list[i].first, *list[i].second);
+            done[i] = 1;
+        });
+    });
+    std::vector<std::string> missing;
+    for (size_t i = 0; i < list.size(); ++i)
+        if (!done[i]) missing.push_back(list[i].first);
+    return missing;
+}
+
+// Before the record says that they count, the accepted objects are where everyone can read them. A bucket
+// that has not taken all of the last windows' is not waited for: their owners have them, too.
 void Validator::archive(const Record& record, const Window& found) {
+    ObjectsByKey objects;
     for (const RecordEntry& entry : record.accepted)
-        follower_.payload_bucket().put(payload_key(record.window, entry.hotkey),
-                                       found.objects.at(entry.hotkey));
+        objects[payload_key(record.window, entry.hotkey)] = &found.payloads.at(entry.hotkey).object;
+    std::vector<std::string> missing;
+    if (unarchived_.empty()) {
+        missing = put_all(objects);
+    } else {
+        for (const auto& [key, object] : objects) missing.push_back(key);
+    }
+    for (const std::string& key : missing) unarchived_[key] = *objects.at(key);
+}
+
+void Validator::archive_leftovers() {
+    if (unarchived_.empty()) return;
+    const int64_t oldest = std::max<int64_t>(0, follower_.window() - unarchived_windows);
+    std::erase_if(unarchived_, [&](const auto& entry) { return entry.first < payload_key(oldest, {}); });
+    ObjectsByKey objects;
+    for (const auto& [key, object] : unarchived_) objects[key] = &object;
+    std::map<std::string, Bytes> left;
+    for (const std::string& key : put_all(objects)) left[key] = std::move(unarchived_.at(key));
+    unarchived_ = std::move(left);
 }
 
 // Write-once: when another validator was first, its record counts.
-Record Validator::write_record(Record record) {
+Record Validator::write_record(const Record& record) {
     const std::string key = record_key(record.window);
     const Bytes object = seal(follower_.identity(), "record", record_to_json(record));
     if (follower_.bucket().create(key, object)) return record;
@@ -110,8 +173,10 @@ std::optional<Record> Validator::find_record_or_dispute() {
         return follower_.find_record();
     } catch (const Error& error) {
         if (error.code() == ExitCode::diverged)
-            follower_.chain().publish_dispute(follower_.identity(), follower_.window(),
-                                              follower_.replica().root(), error.what());
+            follower_.outages().reached(follower_.bucket(), [&] {
+                follower_.chain().publish_dispute(follower_.identity(), follower_.window(),
+                                                  follower_.replica().root(), error.what());
+            });
         throw;
     }
 }

@@ -1,4 +1,5 @@
 // What a validator finds out about a window's submissions before it judges them (docs/protocol.md §8.1).
+#include "node/in_parallel.h"
 #include "node/validator.h"
 
 #include <nlohmann/json.hpp>
@@ -7,11 +8,32 @@
 
 namespace templar {
 
+// Everything is fetched and checked at the same time, so that who is slow holds up nobody else, and not past
+// the moment when the record is due. Those who are to be gathered come first, should there be more peers than
+// threads. What follows does not depend on who was faster.
 void Validator::collect(Window& found) {
-    for (const Neuron& peer : follower_.chain().neurons()) {
-        if (peer.role != "miner") continue;
-        if (found.commits.contains(peer.hotkey) || gauntlet_.active(peer.hotkey, found.window))
-            judge_submission(found, peer);
+    std::vector<Neuron> peers;
+    for (const Neuron& peer : follower_.chain().neurons())
+        if (peer.role == "miner" &&
+            (found.commits.contains(peer.hotkey) || gauntlet_.active(peer.hotkey, found.window)))
+            peers.push_back(peer);
+    if (const auto list = gather_.find(found.window); list != gather_.end())
+        std::stable_partition(peers.begin(), peers.end(), [&](const Neuron& peer) {
+            return std::find(list->second.begin(), list->second.end(), peer.hotkey) != list->second.end();
+        });
+    const RunDescription& run = follower_.description();
+    // A validator that was away finds everything there and needs only the time to read it.
+    const int64_t deadline_ms =
+        std::max(record_due_ms(found.window), follower_.clock().now_ms() + run.record_ms);
+    std::vector<Judged> judged(peers.size());
+    in_parallel(static_cast<int64_t>(peers.size()), [&](int64_t job) {
+        const auto i = static_cast<size_t>(job);
+        judged[i] = judge_submission(found, peers[i], deadline_ms);
+    });
+    for (size_t i = 0; i < peers.size(); ++i) {
+        const Hotkey& hotkey = peers[i].hotkey;
+        found.submissions.emplace(hotkey, std::move(judged[i].submission));
+        if (judged[i].payload) found.payloads.emplace(hotkey, std::move(*judged[i].payload));
     }
     compare_indices(found);
 
@@ -34,93 +56,138 @@ bool Validator::is_own_fault(const Window& found) {
     }
     if (2 * unreachable > committed) return true;
     if (found.window == 0) return false;
-    const std::optional<ObjectInfo> before = follower_.bucket().head(record_key(found.window - 1));
+    std::optional<ObjectInfo> before;
+    if (!follower_.outages().reached(follower_.bucket(),
+                                     [&] { before = follower_.bucket().head(record_key(found.window - 1)); }))
+        return true;
     return before && before->modified_ms >= follower_.description().start_ms(found.window + 1);
 }
 
-// Of registered miners only: what strangers put beside them costs nothing.
-void Validator::read_commits(Window& found) {
-    follower_.chain().refresh();
-    for (const Neuron& peer : follower_.chain().neurons()) {
-        if (peer.role != "miner") continue;
-        const std::string key = commit_key(found.window, peer.hotkey);
-        try {
-            const std::optional<ObjectInfo> info = follower_.bucket().head(key);
-            const std::optional<Bytes> object =
-                info ? follower_.bucket().get(key, max_commit_bytes) : std::nullopt;
-            if (!object) continue;
-            const Envelope envelope = unseal(*object, "commit", key);
-            if (envelope.author != peer.hotkey) fail(ExitCode::input, "{}: signed by another key", key);
-            found.commits[peer.hotkey] = commit_from_json(envelope.body, follower_.run().id, found.window);
-            found.committed_ms[peer.hotkey] = info->modified_ms;
-        } catch (const Error& error) {
-            // Not a commit: as if it were not there, and on the record of this validator.
-            follower_.events().write(follower_.clock().now_ms(), "refused",
-                                     {{"object", key}, {"reason", error.what()}});
+// Of registered miners only: what strangers put beside them costs nothing. While the bucket does not give
+// them they are asked for again, until `until_ms`.
+void Validator::read_commits(Window& found, int64_t until_ms) {
+    Outages& outages = follower_.outages();
+    outages.reached(follower_.bucket(), [this] { follower_.chain().refresh(); });
+    for (const Neuron& peer : follower_.chain().neurons())
+        if (peer.role == "miner") found.unread.emplace(peer.hotkey, "the bucket was not reached");
+    outages.reached_by(until_ms, follower_.bucket(), [&] {
+        std::vector<Hotkey> hotkeys;
+        std::vector<std::string> keys;
+        for (const auto& [hotkey, reason] : found.unread) {
+            hotkeys.push_back(hotkey);
+            keys.push_back(commit_key(found.window, hotkey));
         }
+        std::optional<Error> trouble;
+        const std::vector<GetResult> results = follower_.bucket().get_many(keys, max_commit_bytes);
+        for (size_t i = 0; i < results.size(); ++i) {
+            const std::optional<Error>& error = results[i].error;
+            if (error && error->code() != ExitCode::input) {
+                found.unread[hotkeys[i]] = error->what();
+                trouble = error;
+                continue;
+            }
+            found.unread.erase(hotkeys[i]);
+            take_commit(found, hotkeys[i], results[i]);
+        }
+        if (trouble) throw Error(*trouble);
+    });
+}
+
+void Validator::take_commit(Window& found, const Hotkey& hotkey, const GetResult& result) {
+    if (!result.object && !result.error) return;
+    const std::string key = commit_key(found.window, hotkey);
+    try {
+        if (result.error) throw Error(*result.error);
+        const Envelope envelope = unseal(result.object->bytes, "commit", key);
+        if (envelope.author != hotkey) fail(ExitCode::input, "{}: signed by another key", key);
+        found.commits[hotkey] = commit_from_json(envelope.body, follower_.run().id, found.window);
+        found.committed_ms[hotkey] = result.object->modified_ms;
+    } catch (const Error& error) {
+        // Not a commit: as if it were not there, and on the record of this validator.
+        follower_.events().write(follower_.clock().now_ms(), "refused",
+                                 {{"object", key}, {"reason", error.what()}});
     }
 }
 
-void Validator::judge_submission(Window& found, const Neuron& peer) {
+// Runs beside others of its kind: reads what they read, changes nothing but its result.
+Validator::Judged Validator::judge_submission(const Window& found, const Neuron& peer, int64_t deadline_ms) {
     const RunDescription& run = follower_.description();
     const int64_t window = found.window;
-    Submission& submission = found.submissions[peer.hotkey];
-    auto fault = [&submission](Reason reason, std::string evidence) {
-        submission.fault = reason;
-        submission.evidence = std::move(evidence);
+    Judged judged;
+    auto fault = [&judged](Reason reason, std::string evidence) {
+        judged.submission.fault = reason;
+        judged.submission.evidence = std::move(evidence);
+        return std::move(judged);
     };
     const auto commit = found.commits.find(peer.hotkey);
+    if (const auto unread = found.unread.find(peer.hotkey); unread != found.unread.end())
+        return fault(Reason::not_retrievable, fmt::format("its commit: {}", unread->second));
     if (commit == found.commits.end())
         return fault(Reason::no_commit, fmt::format("no valid '{}'", commit_key(window, peer.hotkey)));
-    const int64_t commit_late = found.committed_ms[peer.hotkey] - run.start_ms(window + 1);
+    const int64_t commit_late = found.committed_ms.at(peer.hotkey) - run.start_ms(window + 1);
     if (commit_late >= 0)
         return fault(Reason::late, fmt::format("committed {} ms after the window's end", commit_late));
     if (commit->second.object_bytes != follower_.object_bytes())
         return fault(Reason::malformed, fmt::format("commit promises {} bytes, this run's payloads have {}",
                                                     commit->second.object_bytes, follower_.object_bytes()));
-    const Follower::Fetched fetched = follower_.fetch_object(peer.bucket, peer.hotkey, window);
-    if (fetched.fault != Reason::none) return fault(fetched.fault, fetched.evidence);
+    Follower::Fetched fetched =
+        follower_.fetch_object(peer.bucket, peer.hotkey, window, deadline_ms - follower_.clock().now_ms());
+    if (!fetched.payload) return fault(fetched.fault, std::move(fetched.evidence));
     const int64_t reveal_late = fetched.modified_ms - run.start_ms(window + 1) - run.put_ms;
     if (reveal_late > 0)
         return fault(Reason::late, fmt::format("revealed {} ms after the deadline", reveal_late));
-    if (sha256(fetched.object) != commit->second.object_hash)
+    WirePayload& payload = *fetched.payload;
+    const Digest hash = sha256(payload.object);
+    if (hash != commit->second.object_hash)
         return fault(Reason::hash_differs, fmt::format("committed {}, revealed {}",
                                                        to_hex(commit->second.object_hash).substr(0, 16),
-                                                       to_hex(sha256(fetched.object)).substr(0, 16)));
-    try {
-        WirePayload payload = follower_.check_object(fetched.object, window, peer.hotkey);
-        if (static_cast<int64_t>(payload.header.tokens) != commit->second.tokens)
-            fail(ExitCode::input, "tokens: committed {}, header says {}", commit->second.tokens,
-                 payload.header.tokens);
-        submission.windows_behind = follower_.windows_behind(payload.header.root);
-        const Replica& replica = follower_.replica();
-        if (submission.windows_behind == 0 &&
-            payload.header.possession != possession_proof(replica.layout(), replica.theta(), replica.root(),
-                                                          peer.hotkey, payload.header.window))
-            fail(ExitCode::input, "possession proof: not that of state {} and this hotkey",
-                 to_hex(replica.root()).substr(0, 16));
-        found.payloads.emplace(peer.hotkey, std::move(payload));
-        found.objects.emplace(peer.hotkey, fetched.object);
-    } catch (const Error& error) {
-        fault(Reason::malformed, error.what());
-    }
+                                                       to_hex(hash).substr(0, 16)));
+    if (static_cast<int64_t>(payload.header.tokens) != commit->second.tokens)
+        return fault(Reason::malformed, fmt::format("tokens: committed {}, header says {}",
+                                                    commit->second.tokens, payload.header.tokens));
+    judged.submission.windows_behind = follower_.windows_behind(payload.header.root);
+    const Replica& replica = follower_.replica();
+    if (judged.submission.windows_behind == 0 &&
+        payload.header.possession != possession_proof(replica.layout(), replica.theta(), replica.root(),
+                                                      peer.hotkey, payload.header.window))
+        return fault(Reason::malformed, fmt::format("possession proof: not that of state {} and this hotkey",
+                                                    to_hex(replica.root()).substr(0, 16)));
+    judged.payload = std::move(payload);
+    return judged;
 }
 
 // After a restart: the last window's accepted payloads, as far as their owners still have them.
 void Validator::recall_previous() {
     const int64_t window = follower_.window() - 1;
-    const std::optional<Bytes> object = follower_.bucket().get(record_key(window), max_record_bytes);
-    if (!object) return;
-    follower_.chain().refresh();
-    const Record record =
-        record_from_json(unseal(*object, "record", record_key(window)).body, follower_.run().id, window);
-    for (const RecordEntry& entry : record.accepted) {
-        const Neuron* owner = follower_.chain().find(entry.hotkey);
-        if (!owner) continue;
-        const Follower::Fetched fetched = follower_.fetch_object(owner->bucket, entry.hotkey, window);
-        if (fetched.fault == Reason::none && sha256(fetched.object) == entry.object_hash)
-            previous_.emplace(entry.hotkey, follower_.check_object(fetched.object, window, entry.hotkey));
+    Record record;
+    std::vector<BucketAddress> places;
+    try {
+        follower_.outages().reached(follower_.bucket(), [&] {
+            const std::optional<Bytes> object = follower_.bucket().get(record_key(window), max_record_bytes);
+            if (!object) return;
+            follower_.chain().refresh();
+            record = record_from_json(unseal(*object, "record", record_key(window)).body, follower_.run().id,
+                                      window);
+        });
+    } catch (const Error& error) {
+        return note_trouble(error);  // a stranger's object in the record's place
     }
+    std::erase_if(record.accepted, [this](const RecordEntry& entry) {
+        return follower_.chain().find(entry.hotkey) == nullptr;
+    });
+    for (const RecordEntry& entry : record.accepted)
+        places.push_back(follower_.chain().find(entry.hotkey)->bucket);
+    std::vector<std::optional<WirePayload>> recalled(places.size());
+    in_parallel(static_cast<int64_t>(places.size()), [&](int64_t job) {
+        const auto i = static_cast<size_t>(job);
+        const RecordEntry& entry = record.accepted[i];
+        Follower::Fetched fetched =
+            follower_.fetch_object(places[i], entry.hotkey, window, follower_.description().put_ms);
+        if (fetched.payload && sha256(fetched.payload->object) == entry.object_hash)
+            recalled[i] = std::move(fetched.payload);
+    });
+    for (size_t i = 0; i < recalled.size(); ++i)
+        if (recalled[i]) previous_.emplace(record.accepted[i].hotkey, std::move(*recalled[i]));
 }
 
 // Each payload against those committed before it: this window's earlier commits and everything of the last
@@ -130,7 +197,7 @@ void Validator::compare_indices(Window& found) {
     for (const auto& [hotkey, payload] : found.payloads) {
         Submission& submission = found.submissions[hotkey];
         auto compare = [&](const Hotkey& other, const WirePayload& earlier) {
-            const double overlap = index_overlap(layout, payload.payload, earlier.payload);
+            const double overlap = index_overlap(layout, payload.payload(), earlier.payload());
             if (overlap <= submission.overlap) return;
             submission.overlap = overlap;
             submission.overlap_with =

@@ -1,9 +1,19 @@
 #!/bin/sh
 # Installs what building, testing and the demo need on Debian or Ubuntu. Asks nothing when run as root;
 # otherwise prints the one line to type. Does nothing when everything is there.
+#   install_deps.sh       what building needs
+#   install_deps.sh s3    also a real S3 server for tests and demos (tools/s3_server.sh)
 set -eu
 
 packages="g++ make cmake libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libcurl4-openssl-dev libdnnl-dev doctest-dev"
+case "$#-${1-}" in
+0-) ;;
+1-s3) packages="$packages radosgw ceph-mon ceph-osd ceph-common curl" ;;
+*)
+    echo "usage: install_deps.sh [s3]" >&2
+    exit 2
+    ;;
+esac
 
 missing=""
 for package in $packages; do

@@ -1,6 +1,7 @@
 #include "tools/node_options.h"
 
 #include "base/error.h"
+#include "tools/program.h"
 
 #include <CLI/CLI.hpp>
 
@@ -9,7 +10,9 @@
 namespace templar {
 
 void NodeFlags::add_to(CLI::App& app) {
-    app.add_option("--bucket", options.bucket_url, "the run's bucket, e.g. file:///mnt/shared/my-run/bucket")
+    app.add_option("--bucket", options.bucket_url,
+                   "the run's bucket: file:///absolute/folder, or\n"
+                   "s3://bucket[/prefix]?endpoint=https://host&region=auto&profile=run")
         ->required();
     app.add_option("--folder", options.folder,
                    "this participant's own folder: key (made when missing, mode 0600), data, checkpoint, "
@@ -18,6 +21,16 @@ void NodeFlags::add_to(CLI::App& app) {
     app.add_option("--payload-bucket", options.payload_bucket_url,
                    "where its payloads go; the others must be able to read it "
                    "(default: the folder 'bucket' in --folder)");
+    app.add_option("--credentials", options.credentials,
+                   "key file of s3:// buckets, mode 0600: sections [profile] with aws_access_key_id and "
+                   "aws_secret_access_key "
+                   "(default: FOLDER/credentials when it is there, else what AWS's tools read)");
+    app.add_option("--read-profile", options.read_profile,
+                   "the profile whose key is published for everyone to read an s3:// payload bucket with; it "
+                   "must not be able to write. none: the bucket is public");
+    app.add_flag("--allow-http", options.allow_http, "s3:// without TLS, own and strangers' (for tests)");
+    app.add_flag("--allow-private", options.allow_private,
+                 "strangers' s3:// buckets at private addresses, such as this machine's (for tests)");
     app.add_option("--run-id", run_id, "64 hex digits: refuse any other run description");
     app.add_option("--threads", options.threads, "processors to use; 0: all")->check(CLI::Range(0, 1024));
     app.add_option("--last-window", options.last_window, "leave after this window; -1: never")
@@ -37,6 +50,17 @@ NodeOptions NodeFlags::parsed(const std::string& program) const {
         }
     }
     return result;
+}
+
+int run_participant(const std::string& program, const std::function<void()>& body) {
+    try {
+        body();
+    } catch (const Error& error) {
+        const bool cut_off = error.code() == ExitCode::storage || error.code() == ExitCode::interrupted;
+        if (!cut_off || !stop_requested()) throw;
+        std::fprintf(stderr, "%s: stopped\n", program.c_str());
+    }
+    return stop_requested() ? static_cast<int>(ExitCode::interrupted) : 0;
 }
 
 }  // namespace templar

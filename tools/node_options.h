@@ -1,8 +1,9 @@
 // The command line that miner and validator share.
 #pragma once
 
-#include "node/follower.h"
+#include "node/options.h"
 
+#include <functional>
 #include <string>
 
 namespace CLI {
@@ -19,5 +20,9 @@ struct NodeFlags {
     // Error(usage).
     NodeOptions parsed(const std::string& program) const;
 };
+
+// Runs a participant to its end and returns the program's exit code. A stop may cut off anything it waits
+// for: what that throws is no error.
+int run_participant(const std::string& program, const std::function<void()>& body);
 
 }  // namespace templar

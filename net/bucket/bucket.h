@@ -69,13 +69,15 @@ class Bucket {
     // an object; it only takes room.
     virtual void sweep_unfinished() {}
     virtual TransferStats stats() const { return {}; }
+    // The service's clock minus this machine's, in milliseconds, as far as the bucket knows.
+    virtual std::optional<int64_t> clock_difference_ms() const { return {}; }
 };
 
 struct BucketOptions {
     bool create = false;     // file://: make the folder when it is missing
     Clock* clock = nullptr;  // file://: objects carry its time (virtual runs); none: the file system's
     // s3://
-    std::filesystem::path credentials{};        // a key file of mode 0600; empty: see net/s3/credentials.h
+    std::filesystem::path credentials{};      // a key file of mode 0600; empty: see net/s3/credentials.h
     bool allow_http = false;                  // without TLS too
     const std::atomic<bool>* stop = nullptr;  // ends every wait early when it becomes true
     TransferProgress progress{};

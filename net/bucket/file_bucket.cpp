@@ -127,6 +127,7 @@ std::optional<Object> FileBucket::read_object(const std::string& key, int64_t mi
     bytes.resize(read_at(object->file, 0, bytes, name_of(key)));
     if (static_cast<int64_t>(bytes.size()) < min_bytes)
         fail(ExitCode::input, "{} was cut short while it was read", name_of(key));
+    bytes_down_ += static_cast<int64_t>(bytes.size());
     return Object{std::move(bytes), info.modified_ms};
 }
 
@@ -177,6 +178,7 @@ std::optional<Bytes> FileBucket::get_range(const std::string& key, int64_t offse
     Bytes bytes(static_cast<size_t>(length));
     if (read_at(object->file, offset, bytes, name_of(key)) != bytes.size())
         fail(ExitCode::input, "{} was cut short while it was read", name_of(key));
+    bytes_down_ += length;
     return bytes;
 }
 
@@ -186,13 +188,16 @@ bool FileBucket::create(const std::string& key, ByteSpan bytes) {
     const Descriptor folder = std::move(*open_folder(folder_name, true));
     struct stat info {};  // who comes late need not write anything
     if (::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) return false;
-    return create_file_at(folder, name, bytes, time(), name_of(key));
+    if (!create_file_at(folder, name, bytes, time(), name_of(key))) return false;
+    bytes_up_ += static_cast<int64_t>(bytes.size());
+    return true;
 }
 
 void FileBucket::put(const std::string& key, ByteSpan bytes) {
     check_key(key);
     const auto [folder_name, name] = split(key);
     write_file_at(*open_folder(folder_name, true), name, bytes, time(), name_of(key));
+    bytes_up_ += static_cast<int64_t>(bytes.size());
 }
 
 void FileBucket::remove(const std::string& key) {

@@ -26,6 +26,8 @@ class FileBucket : public Bucket {
     std::vector<ObjectInfo> list(const std::string& prefix, const std::string& start_after,
                                  int64_t limit) override;
     std::string url() const override;
+    // A folder costs nothing but bytes.
+    TransferStats stats() const override { return {.bytes_up = bytes_up_, .bytes_down = bytes_down_}; }
 
   private:
     struct Open;
@@ -40,6 +42,7 @@ class FileBucket : public Bucket {
     std::filesystem::path root_path_;
     Descriptor root_;
     Clock* clock_;
+    mutable std::atomic<int64_t> bytes_up_{0}, bytes_down_{0};
 };
 
 }  // namespace templar

@@ -26,6 +26,7 @@ class S3Bucket : public Bucket {
     // Uploads that began more than an hour ago, by the service's clock.
     void sweep_unfinished() override;
     TransferStats stats() const override;
+    std::optional<int64_t> clock_difference_ms() const override { return client_.clock_difference_ms(); }
 
   private:
     std::string full_key(const std::string& key) const;  // of a valid key

@@ -78,6 +78,7 @@ struct ChainParams {
 // later than the bucket stored it has no effect: nobody buys immunity, or takes away another's, with a false
 // date.
 inline constexpr int64_t max_clock_error_ms = 60'000;
-std::unique_ptr<Chain> make_ledger_chain(Bucket& bucket, Clock& clock, ChainParams params);
+std::unique_ptr<Chain> make_ledger_chain(Bucket& bucket, Clock& clock, ChainParams params,
+                                         const std::atomic<bool>* stop = nullptr);
 
 }  // namespace templar

@@ -80,8 +80,8 @@ Body from_json(const char* what, std::string_view text) {
 
 class LedgerChain final : public Chain {
   public:
-    LedgerChain(Bucket& bucket, Clock& clock, ChainParams params)
-        : clock_(clock), params_(std::move(params)), ledger_(bucket, clock) {}
+    LedgerChain(Bucket& bucket, Clock& clock, ChainParams params, const std::atomic<bool>* stop)
+        : clock_(clock), params_(std::move(params)), ledger_(bucket, clock, stop) {}
 
     void refresh() override {
         ledger_.follow([this](const LedgerEntry& entry) { apply(entry); });
@@ -252,8 +252,9 @@ std::map<Hotkey, double> LedgerChain::consensus() const {
 
 }  // namespace
 
-std::unique_ptr<Chain> make_ledger_chain(Bucket& bucket, Clock& clock, ChainParams params) {
-    return std::make_unique<LedgerChain>(bucket, clock, std::move(params));
+std::unique_ptr<Chain> make_ledger_chain(Bucket& bucket, Clock& clock, ChainParams params,
+                                         const std::atomic<bool>* stop) {
+    return std::make_unique<LedgerChain>(bucket, clock, std::move(params), stop);
 }
 
 }  // namespace templar

@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t max_sequence = int64_t{1} << 62;
 constexpr size_t max_kind_bytes = 32;
 constexpr int max_tries = 100;
+constexpr uint64_t most_at_once = 256;
 
 // The body of an entry; its author stands in the envelope.
 void describe(JsonFields& f, LedgerEntry& entry) {
@@ -58,28 +59,34 @@ LedgerEntry Ledger::read(ByteSpan object) const {
 }
 
 void Ledger::follow(const std::function<void(const LedgerEntry&)>& apply) {
-    for (;;) {
-        const std::string key = ledger_key(next_);
-        std::optional<LedgerEntry> entry;
-        // An object whose bytes cannot be read by anyone has this in place of their hash.
-        Digest link = Sha256().update("skipped").update(head_).update_le(next_).finish();
-        try {
-            const std::optional<Bytes> object = bucket_.get(key, max_ledger_entry_bytes);
-            if (!object) return;
-            link = sha256(*object);
-            entry = read(*object);
-        } catch (const Error& error) {
-            if (error.code() != ExitCode::input) throw;
-            skipped_.push_back({next_, error.what()});
-            if (skipped_.size() > max_skipped) skipped_.erase(skipped_.begin());
-        }
-        if (entry) {
-            if (const std::optional<ObjectInfo> info = bucket_.head(key)) entry->stored_ms = info->modified_ms;
-            apply(*entry);
-        }
-        ++next_;
-        head_ = link;
+    for (uint64_t count = 1;; count = std::min(2 * count, most_at_once)) {
+        std::vector<std::string> keys;
+        for (uint64_t i = 0; i < count; ++i) keys.push_back(ledger_key(next_ + i));
+        for (GetResult& result : bucket_.get_many(keys, max_ledger_entry_bytes))
+            if (!take(std::move(result), apply)) return;
     }
+}
+
+// What stands at next_; false when nothing does.
+bool Ledger::take(GetResult result, const std::function<void(const LedgerEntry&)>& apply) {
+    if (!result.object && !result.error) return false;
+    std::optional<LedgerEntry> entry;
+    // An object whose bytes cannot be read by anyone has this in place of their hash.
+    Digest link = Sha256().update("skipped").update(head_).update_le(next_).finish();
+    try {
+        if (result.error) throw Error(*result.error);
+        link = sha256(result.object->bytes);
+        entry = read(result.object->bytes);
+        entry->stored_ms = result.object->modified_ms;
+    } catch (const Error& error) {
+        if (error.code() != ExitCode::input) throw;
+        skipped_.push_back({next_, error.what()});
+        if (skipped_.size() > max_skipped) skipped_.erase(skipped_.begin());
+    }
+    if (entry) apply(*entry);
+    ++next_;
+    head_ = link;
+    return true;
 }
 
 std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_view kind,
@@ -87,6 +94,7 @@ std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_vi
                                           const std::function<void(const LedgerEntry&)>& apply,
                                           const std::function<bool()>& still_wanted) {
     const std::atomic<bool> never{false};
+    const std::atomic<bool>& stop = stop_ ? *stop_ : never;
     for (int tries = 0; tries < max_tries; ++tries) {
         follow(apply);
         if (still_wanted && !still_wanted()) return std::nullopt;
@@ -109,7 +117,8 @@ std::optional<LedgerEntry> Ledger::append(const Identity& author, std::string_vi
             });
             return entry;
         }
-        clock_.sleep_until(clock_.now_ms() + jitter_ms(author.hotkey(), next_, tries), never);
+        if (!clock_.sleep_until(clock_.now_ms() + jitter_ms(author.hotkey(), next_, tries), stop))
+            fail(ExitCode::interrupted, "ledger: stopped while others were first");
     }
     fail(ExitCode::storage, "ledger: others were first {} times; the bucket {} is too busy, try again later",
          max_tries, bucket_.url());

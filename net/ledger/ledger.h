@@ -25,17 +25,22 @@ std::string ledger_key(uint64_t sequence);
 
 class Ledger {
   public:
-    Ledger(Bucket& bucket, Clock& clock) : bucket_(bucket), clock_(clock) {}
+    // `stop`, when given, ends append's waiting early.
+    Ledger(Bucket& bucket, Clock& clock, const std::atomic<bool>* stop = nullptr)
+        : bucket_(bucket), clock_(clock), stop_(stop) {}
 
-    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An object that is no entry (not signed as
-    // one, another sequence or previous hash, too long) has no effect but stays a link of the chain, for every reader alike: anyone who
-    // may write to the bucket can put one there, and must not stop the run with it. At most 64 KiB per entry.
+    // Reads what is new, verifying sequence, chain and signatures; calls `apply` for each. An object that is
+    // no entry (not signed as one, another sequence or previous hash, too long) has no effect but stays a
+    // link of the chain, for every reader alike: anyone who may write to the bucket can put one there, and
+    // must not stop the run with it. At most 64 KiB per entry. Asks for the next entry alone, and for more at
+    // a time as long as there are any: looking costs one request, a newcomer's ten thousand entries a few
+    // dozen round trips.
     void follow(const std::function<void(const LedgerEntry&)>& apply);
 
     // Appends; on losing the race for a sequence number re-reads (calling `apply` for what it finds) and
     // retries with jitter. `apply` is given the new entry too. Returns the entry as written; Error(storage)
-    // when others were first too many times. `still_wanted`, when given, is asked before every try: false
-    // ends with nothing appended.
+    // when others were first too many times, Error(interrupted) when stopped. `still_wanted`, when given, is
+    // asked before every try: false ends with nothing appended.
     std::optional<LedgerEntry> append(const Identity& author, std::string_view kind, std::string_view payload,
                                       const std::function<void(const LedgerEntry&)>& apply,
                                       const std::function<bool()>& still_wanted = nullptr);
@@ -52,9 +57,11 @@ class Ledger {
 
   private:
     LedgerEntry read(ByteSpan object) const;
+    bool take(GetResult result, const std::function<void(const LedgerEntry&)>& apply);
 
     Bucket& bucket_;
     Clock& clock_;
+    const std::atomic<bool>* stop_;
     uint64_t next_ = 0;
     Digest head_{};
     std::vector<Skipped> skipped_;

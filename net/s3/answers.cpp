@@ -63,8 +63,7 @@ int64_t date(const XmlElement& element, std::string_view name) {
     return *time;
 }
 
-std::string unquoted_etag(const XmlElement& element) {
-    std::string_view etag = field(element, "ETag");
+std::string unquoted(std::string_view etag) {
     if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') etag = etag.substr(1, etag.size() - 2);
     return std::string(etag);
 }
@@ -184,7 +183,7 @@ S3ListPage parse_list_page(std::string_view text) {
         page.objects.push_back({.key = key_of(entry, url_encoded),
                                 .size = integer(entry, "Size", 0, max_size),
                                 .modified_ms = date(entry, "LastModified"),
-                                .etag = unquoted_etag(entry)});
+                                .etag = unquoted(field(entry, "ETag"))});
     });
     page.truncated = truth(root, "IsTruncated");
     if (page.truncated) page.next_token = field(root, "NextContinuationToken");
@@ -208,7 +207,7 @@ std::string parse_upload_id(std::string_view text) {
 }
 
 std::string parse_completed_etag(std::string_view text) {
-    return unquoted_etag(answer(text, "CompleteMultipartUploadResult"));
+    return unquoted(answer(text, "CompleteMultipartUploadResult").text_of("ETag"));
 }
 
 S3PartPage parse_parts(std::string_view text) {
@@ -217,7 +216,7 @@ S3PartPage parse_parts(std::string_view text) {
     each_entry(root, "Part", [&](const XmlElement& entry) {
         page.parts.push_back({.number = integer(entry, "PartNumber", 1, max_parts),
                               .size = integer(entry, "Size", 0, max_size),
-                              .etag = unquoted_etag(entry)});
+                              .etag = unquoted(field(entry, "ETag"))});
     });
     page.truncated = truth(root, "IsTruncated");
     if (page.truncated) page.next_marker = integer(root, "NextPartNumberMarker", 1, max_parts);

@@ -38,7 +38,8 @@ struct S3Upload {
 };
 std::vector<S3Upload> parse_uploads(std::string_view text);  // ListMultipartUploadsResult
 std::string parse_upload_id(std::string_view text);          // InitiateMultipartUploadResult
-std::string parse_completed_etag(std::string_view text);     // CompleteMultipartUploadResult
+// CompleteMultipartUploadResult; "" from Ceph 16, which leaves it out.
+std::string parse_completed_etag(std::string_view text);
 struct S3Part {
     int64_t number = 0, size = 0;
     std::string etag;

@@ -1,8 +1,7 @@
 #include "net/s3/client_impl.h"
+#include "net/s3/verdict.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -17,103 +16,9 @@ using std::chrono::steady_clock;
 
 constexpr int64_t signed_body_bytes = 1 << 20;
 constexpr int64_t tolerated_skew_ms = 60'000;
-constexpr int64_t longest_wait_ms = 24 * 3600 * 1000;
+constexpr int64_t longest_budget_ms = int64_t{30} * 24 * 3600 * 1000;
 constexpr milliseconds stop_poll{50};
 constexpr int most_doubts = 3;
-
-int64_t system_ms() {
-    return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
-bool one_of(std::string_view text, std::initializer_list<std::string_view> choices) {
-    return std::find(choices.begin(), choices.end(), text) != choices.end();
-}
-
-bool retried_status(int status) {
-    constexpr std::array statuses{408, 429, 500, 502, 503, 504};
-    return std::find(statuses.begin(), statuses.end(), status) != statuses.end() ||
-           (status >= 520 && status <= 527);  // Cloudflare's: the origin did not answer
-}
-
-bool retried(int status, std::string_view code) {
-    if (status == 409) return one_of(code, {"", "ConditionalRequestConflict", "OperationAborted"});
-    if (status == 400)
-        return one_of(code, {"IncompleteBody", "ClientDisconnect", "BadDigest", "RequestTimeout"});
-    return retried_status(status);
-}
-
-bool clock_code(std::string_view code) {
-    return one_of(code, {"RequestTimeTooSkewed", "ExpiredRequest"});
-}
-
-// The status that the error in the body of a 200 would have had.
-int hidden_status(std::string_view code) {
-    if (code == "PreconditionFailed") return 412;
-    if (code == "NoSuchUpload") return 404;
-    if (code == "AccessDenied") return 403;
-    if (one_of(code, {"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"})) return 400;
-    return 500;
-}
-
-// How long Retry-After asks to wait; nothing without one.
-std::optional<int64_t> retry_after_ms(const HttpResponse& response) {
-    const std::string_view text = response.header("retry-after");
-    if (text.empty()) return std::nullopt;
-    int64_t seconds = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-    if (error == std::errc() && end == text.data() + text.size())
-        return std::clamp<int64_t>(seconds, 0, longest_wait_ms / 1000) * 1000;
-    const std::optional<int64_t> when = parse_http_date(text);
-    if (!when) return std::nullopt;
-    // By the clock that wrote it.
-    const int64_t now = parse_http_date(response.header("date")).value_or(system_ms());
-    return std::clamp<int64_t>(*when - now, 0, longest_wait_ms);
-}
-
-std::string_view advice_for(int status, std::string_view code) {
-    if (clock_code(code)) return "set this machine's clock";
-    if (code == "NoSuchBucket") return "look at the bucket's name, or create the bucket";
-    if (code == "SignatureDoesNotMatch") return "look at the secret access key and at region=";
-    if (code == "InvalidAccessKeyId" || status == 401)
-        return "look at the access key: the service does not know it (a new one may take a minute)";
-    if (code == "AuthorizationHeaderMalformed" || code == "PermanentRedirect" || status / 100 == 3)
-        return "look at region= and endpoint= in the bucket's URL";
-    if (code == "EntityTooLarge") return "the service does not take objects of this size";
-    if (status == 403)
-        return "this key may not do that (some services say so of objects that do not exist, too)";
-    if (status == 404) return "look at endpoint= in the bucket's URL: this is no answer of an S3 service";
-    if (status == 429 || status == 503) return "the service is busy: try later, or ask for less at a time";
-    if (status >= 500) return "the service is in trouble: try later";
-    return "expected an answer of an S3 service to a request it can carry out";
-}
-
-std::string_view advice_for(NetFault fault) {
-    switch (fault) {
-        case NetFault::address:
-            return "look at endpoint= in the bucket's URL, and at the name service";
-        case NetFault::connect:
-            return "look at endpoint= in the bucket's URL, and at the network";
-        default:
-            return "look at the network, or try later";
-    }
-}
-
-std::string describe(int status, const S3Fault& fault, const HttpResponse& response) {
-    std::string text = fmt::format("{}", status);
-    if (!fault.code.empty()) text += " " + fault.code;
-    if (!fault.message.empty()) text += fmt::format(" \"{}\"", fault.message);
-    for (const char* name : {"x-amz-request-id", "cf-ray"})
-        if (const std::string_view id = response.header(name); !id.empty())
-            return text + fmt::format(" ({} {})", name, id);
-    return text;
-}
-
-// A name that does not resolve ("Could not resolve …", "Resolving timed out") may do so soon; an address or a
-// protocol that is not allowed stays that.
-bool may_resolve_later(const HttpResponse& response) {
-    return response.detail.find("esolv") != std::string::npos;
-}
 
 double seconds_since(SteadyTime start) {
     return std::chrono::duration<double>(steady_clock::now() - start).count();
@@ -141,7 +46,7 @@ class Waker {
 
 // Time that a deadline can be computed from: bodies and rates can be absurd.
 milliseconds bounded(int64_t ms) {
-    return milliseconds(std::clamp<int64_t>(ms, 0, 30 * longest_wait_ms));
+    return milliseconds(std::clamp<int64_t>(ms, 0, longest_budget_ms));
 }
 
 }  // namespace
@@ -305,9 +210,7 @@ void S3Call::judge_status(const HttpResponse& response) {
         if (++doubts_ == most_doubts) give_up(ExitCode::storage, doubt, advice);
         return retry(response, doubt, advice);
     }
-    const bool no_object = status_ == 404 && (response.body.empty() ||
-                                              one_of(fault_.code, {"NoSuchKey", "NotFound", "NoSuchUpload"}));
-    if (no_object || status_ == 412 || status_ == 416) {
+    if (is_missing(status_, fault_.code, response) || status_ == 412 || status_ == 416) {
         ended_ = true;
         return;
     }
@@ -317,7 +220,7 @@ void S3Call::judge_status(const HttpResponse& response) {
         exchange_.reset();
         return;
     }
-    if (!retried(status_, fault_.code)) refuse();
+    if (!is_passing(status_, fault_.code)) refuse();
     if (status_ >= 500) maybe_done_ = true;
     retry(response, what, advice_for(status_, fault_.code));
 }
@@ -326,7 +229,7 @@ void S3Call::judge_status(const HttpResponse& response) {
 // for a moment to recognise a key that has worked.
 bool S3Call::renew_signature(const HttpResponse& response) {
     if (!core_.signer) return false;
-    const bool by_code = clock_code(fault_.code);
+    const bool by_code = is_clock_code(fault_.code);
     const bool refused = status_ == 403 || (status_ == 400 && fault_.code.empty());  // HEAD says no more
     const std::optional<int64_t> date = parse_http_date(response.header("date"));
     if ((refused || by_code) && date && *date > 0 && !clock_renewed_) {
@@ -361,8 +264,12 @@ void S3Call::retry(const HttpResponse& response, std::string failure, std::strin
 }
 
 void S3Call::refuse(std::string_view advice) const {
-    give_up(ExitCode::storage, describe(status_, fault_, answer()),
-            advice.empty() ? advice_for(status_, fault_.code) : advice);
+    const std::string what = describe(status_, fault_, answer());
+    if (is_clock_code(fault_.code) && core_.clock_difference_ms != S3Core::clock_unknown)
+        give_up(ExitCode::storage, what,
+                fmt::format("set this machine's clock: the service's is {:+.0f} s off",
+                            static_cast<double>(core_.clock_difference_ms) / 1000));
+    give_up(ExitCode::storage, what, advice.empty() ? advice_for(status_, fault_.code) : advice);
 }
 
 void S3Call::give_up(ExitCode code, std::string_view why, std::string_view advice) const {

@@ -51,6 +51,9 @@ std::vector<S3GetResult> S3Client::get_many(const std::vector<std::string>& keys
         ask.on_head = [&core, &key, max_bytes](const HttpResponse& head) {
             check_at_most(core, key, content_length_of(head).value_or(0), max_bytes);
         };
+        ask.doubt = [](const HttpResponse& answer) {
+            return answer.status == 200 ? "" : "a part, and the whole was asked for";
+        };
         return std::make_unique<S3Call>(core, S3Budget::of(core.policy, max_bytes), std::move(ask),
                                         static_cast<int64_t>(started++));
     };

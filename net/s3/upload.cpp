@@ -134,12 +134,18 @@ class Multipart {
     }
 
     // Goes on with an upload of this object that was cut off, when one has parts that are ours. The others
-    // may be another process's that is still at it: what nobody finishes is removed by sweep_unfinished.
+    // may be another process's that is still at it: what nobody finishes is removed by sweep_unfinished. Not
+    // being allowed to look for one is no reason not to write.
     bool resume() {
-        for (const S3Upload& upload : s3_unfinished_uploads(core_, key_, budget_)) {
-            if (upload.key != key_ || !take_parts(upload)) continue;
-            upload_ = upload;
-            return true;
+        try {
+            for (const S3Upload& upload : s3_unfinished_uploads(core_, key_, budget_)) {
+                if (upload.key != key_ || !take_parts(upload)) continue;
+                upload_ = upload;
+                return true;
+            }
+        } catch (const Error& error) {
+            if (error.code() != ExitCode::storage) throw;
+            parts_.assign(sums_.size(), {});
         }
         return false;
     }

@@ -1,6 +1,7 @@
 #include "net/ledger/ledger.h"
 
 #include "tests/net/error_code.h"
+#include "tests/net/forwarding_bucket.h"
 #include "tests/net/scratch.h"
 
 #include <nlohmann/json.hpp>
@@ -195,6 +196,22 @@ TEST_CASE("ledger: what cannot be an entry is not written") {
 
 namespace {
 
+// Counts what is asked for; fails for one key while told so.
+class WatchedBucket : public ForwardingBucket {
+  public:
+    using ForwardingBucket::ForwardingBucket;
+    std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t max_bytes) override {
+        ++round_trips;
+        return ForwardingBucket::get_many(keys, max_bytes);
+    }
+    void before(const char* operation, const std::string& key) override {
+        requests += std::string_view(operation) != "create";
+        if (key == broken) fail(ExitCode::storage, "{}: no answer", key);
+    }
+    int round_trips = 0, requests = 0;
+    std::string broken;
+};
+
 // A bucket whose every key is taken and yet never found: what a broken or hostile store may answer.
 class TakenBucket : public Bucket {
   public:
@@ -224,4 +241,68 @@ TEST_CASE("ledger: losing every race ends with an error") {
           ExitCode::storage);
     CHECK(clock.now_ms() > 100);      // it waited,
     CHECK(clock.now_ms() < 200'000);  // but not for ever
+}
+
+TEST_CASE("ledger: looking costs one request, a newcomer reads many at a time") {
+    Scratch folder;
+    VirtualClock clock(7000);
+    WatchedBucket bucket(open_bucket(folder.url(), {.clock = &clock}));
+    Ledger writer(bucket, clock);
+    std::vector<uint64_t> expected;
+    for (uint64_t i = 0; i < 700; ++i) {
+        writer.append(test_identity(static_cast<int>(i % 3)), "join", "{}", ignore);
+        expected.push_back(i);
+    }
+    std::vector<uint64_t> seen;
+    const auto note = [&](const LedgerEntry& entry) {
+        seen.push_back(entry.sequence);
+        CHECK(entry.stored_ms == 7000);
+    };
+    Ledger newcomer(bucket, clock);
+    bucket.round_trips = bucket.requests = 0;
+    newcomer.follow(note);
+    CHECK(seen == expected);
+    CHECK(newcomer.head() == writer.head());
+    CHECK(bucket.round_trips == 10);  // 1, 2, 4 … 256, 256
+    CHECK(bucket.requests < 2 * 700);
+
+    bucket.round_trips = bucket.requests = 0;
+    newcomer.follow(note);
+    CHECK(bucket.requests == 1);
+    writer.append(test_identity(1), "join", "{}", ignore);
+    bucket.requests = 0;
+    newcomer.follow(note);
+    CHECK(bucket.requests == 3);
+    CHECK(seen.back() == 700);
+}
+
+TEST_CASE("ledger: a bucket that fails in the middle loses and repeats nothing") {
+    Scratch folder;
+    VirtualClock clock(0);
+    WatchedBucket bucket(open_bucket(folder.url()));
+    Ledger writer(bucket, clock);
+    for (int i = 0; i < 20; ++i) writer.append(test_identity(i), "join", "{}", ignore);
+    std::vector<uint64_t> seen;
+    const auto note = [&](const LedgerEntry& entry) { seen.push_back(entry.sequence); };
+    Ledger reader(bucket, clock);
+    bucket.broken = ledger_key(9);
+    for (int tries = 0; tries < 3; ++tries) {
+        CHECK(code_of([&] { reader.follow(note); }, "no answer") == ExitCode::storage);
+        CHECK(reader.next_sequence() == 9);
+    }
+    CHECK(reader.skipped().empty());  // not reached is not the same as nonsense
+    bucket.broken.clear();
+    reader.follow(note);
+    CHECK(seen.size() == 20);
+    CHECK(reader.head() == writer.head());
+}
+
+TEST_CASE("ledger: a stop ends the wait of one who loses every race") {
+    VirtualClock clock(0);
+    TakenBucket bucket;
+    std::atomic<bool> stop{true};
+    Ledger ledger(bucket, clock, &stop);
+    CHECK(code_of([&] { ledger.append(test_identity(1), "join", "{}", ignore); }, "stopped") ==
+          ExitCode::interrupted);
+    CHECK(clock.now_ms() == 0);
 }

@@ -201,7 +201,8 @@ TEST_CASE("s3: a clock that is wrong is found out and made good") {
                         fmt::format("Date: {}\r\n", http_date(std::time(nullptr) + 5000)));
     });
     S3Client client = service.client();
-    CHECK(code_of([&] { client.get("key", 10); }, "clock") == ExitCode::storage);
+    CHECK(code_of([&] { client.get("key", 10); }, "set this machine's clock: the service's is +50") ==
+          ExitCode::storage);
     CHECK(service.requests() == 2);
 }
 
@@ -279,6 +280,15 @@ TEST_CASE("s3: nothing longer than allowed is read") {
     CHECK(code_of([&] { client.get("key", 10); }) == ExitCode::input);
     CHECK(code_of([&] { client.fetch("key", 10, 0, nullptr); }) == ExitCode::input);
     CHECK(service.requests() == 5);
+}
+
+TEST_CASE("s3: a part is not taken for the whole") {
+    ScriptedS3 service(
+        [](const AskedOfS3&, size_t) { return s3_answer(206, "hel", "Content-Range: bytes 0-2/5\r\n"); });
+    S3Client client = service.client();
+    CHECK(code_of([&] { client.get("key", 10); }) == ExitCode::storage);
+    CHECK(code_of([&] { client.fetch("key", 3, 0, nullptr); }) == ExitCode::input);
+    CHECK(code_of([&] { client.fetch("key", 5, 0, nullptr); }) == ExitCode::storage);
 }
 
 TEST_CASE("s3: of many objects each has its own end") {

@@ -242,6 +242,8 @@ TEST_CASE("xml: multipart uploads") {
     CHECK(parse_completed_etag(
               "<CompleteMultipartUploadResult><ETag>abc-2</ETag></CompleteMultipartUploadResult>") ==
           "abc-2");
+    CHECK(parse_completed_etag(
+              "<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>") == "");
     refused(parse_completed_etag, "<Error><Code>InternalError</Code></Error>", "found <Error>");
 }
 

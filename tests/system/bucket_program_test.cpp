@@ -299,6 +299,7 @@ TEST_CASE("bucket check over s3 finds what would ruin a run") {
         CHECK(result.code == 5);
         CHECK(answer(result, "read key: write").starts_with("FAILED: this key WRITES"));
         CHECK(answer(result, "read key: delete").starts_with("FAILED: this key DELETES"));
+        CHECK(answer(result, "delete").starts_with("ok:"));
         CHECK(contains(service.listed(), "0 objects"));
     }
     SUBCASE("a service that overwrites what is write-once") {
@@ -316,6 +317,16 @@ TEST_CASE("bucket check over s3 finds what would ruin a run") {
         CHECK(result.code == 5);
         CHECK(answer(result, "write").starts_with("FAILED:"));
         CHECK(answer(result, "list") == "(not asked)");
+    }
+    SUBCASE("no such bucket") {
+        const Service service;
+        const Result result =
+            bucket(fmt::format("check 's3://runs?endpoint={}' --allow-http --credentials {}",
+                               service.server.origin(), service.keys.string()));
+        CHECK(result.code == 5);
+        CHECK(result.output.starts_with("sign in              FAILED:"));
+        CHECK(contains(result.output, "create the bucket"));
+        CHECK(!contains(result.output, "left behind"));
     }
     SUBCASE("a wrong secret") {
         const Service service;

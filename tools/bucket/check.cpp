@@ -38,11 +38,13 @@ class BucketCheck {
     // False when nothing else is worth trying.
     bool sign_in_and_write() {
         if (!question("sign in", [&] {
-                if (bucket_.head(first_)) fail(ExitCode::storage, "{} exists, who made it?", first_);
+                // Unlike HEAD it is answered with a reason.
+                bucket_.list(prefix_, "", 1);
                 return bucket_.url();
             }))
             return false;
         return question("write", [&] {
+            began_ = true;
             wrote_from_ms_ = now_ms();
             if (!bucket_.create(first_, content_))
                 fail(ExitCode::storage, "the service says that {} exists, which cannot be", first_);
@@ -83,10 +85,11 @@ class BucketCheck {
             return std::string("reads what the own key wrote");
         });
         if (!reads) return;
-        const std::string added = prefix_ + "by-read-key";
         question("read key: write", [&] {
-            attempt([&] { reader.put(added, content_); });
-            if (bucket_.head(added))
+            attempt([&] { reader.put(added_, content_); });
+            const bool written = bucket_.head(added_).has_value();
+            bucket_.remove(added_);
+            if (written)
                 fail(ExitCode::identity,
                      "this key WRITES: whoever learns it can fill your bucket; make one "
                      "that may only read");
@@ -237,20 +240,23 @@ class BucketCheck {
         return "shows what was written, in order";
     }
 
+    // What is gone already is no error.
     void clean_up() noexcept {
-        for (const char* name : {"first", "raced", "by-read-key"}) try {
-                bucket_.remove(prefix_ + name);
-            } catch (const std::exception& error) {
-                fmt::print(stderr, "bucket: {}{} may be left behind: {}\n", prefix_, name, error.what());
-            }
+        if (!began_) return;
+        try {
+            for (const std::string& key : {first_, raced_, added_}) bucket_.remove(key);
+        } catch (const std::exception& error) {
+            fmt::print(stderr, "bucket: objects {}* may be left behind: {}\n", prefix_, error.what());
+        }
     }
 
     Bucket& bucket_;
     const std::string prefix_ = "check-" + to_hex(ByteSpan(random_secret()).first(8)) + ".";
-    const std::string first_ = prefix_ + "first", raced_ = prefix_ + "raced";
+    const std::string first_ = prefix_ + "first", raced_ = prefix_ + "raced",
+                      added_ = prefix_ + "by-read-key";
     Bytes content_ = new_content();
     int64_t wrote_from_ms_ = 0, wrote_until_ms_ = 0;
-    bool all_good_ = true;
+    bool began_ = false, all_good_ = true;
 };
 
 }  // namespace

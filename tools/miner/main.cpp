@@ -15,7 +15,15 @@ int main(int argc, char** argv) {
         "Trains one model together with others: each window it trains on its assigned pages, compresses its "
         "momentum,\n"
         "commits to the result, uploads it, and applies what the validators' record accepts.\n\n"
-        "  miner --bucket file:///mnt/shared/my-run/bucket --folder /mnt/shared/my-run/peers/me\n\n"
+        "  miner --bucket file:///mnt/shared/my-run/bucket --folder /mnt/shared/my-run/peers/me\n"
+        "  miner --bucket 's3://run?endpoint=https://ID.r2.cloudflarestorage.com&region=auto&profile=run' "
+        "\\\n"
+        "    --payload-bucket "
+        "'s3://mine?endpoint=https://ID.r2.cloudflarestorage.com&region=auto&profile=payload' "
+        "\\\n"
+        "    --folder me    # me/credentials, mode 0600: sections [run], [payload] and [read], a key that "
+        "only "
+        "reads\n\n"
         "Stop it with Ctrl-C and start it again with the same folder: it goes on where it was, to the bit.",
         [](CLI::App& app) {
             auto flags = std::make_shared<NodeFlags>();
@@ -33,11 +41,12 @@ int main(int argc, char** argv) {
             return [flags, options, behaviour] {
                 options->node = flags->parsed("miner");
                 options->behaviour = behaviour_from_name(*behaviour);
-                SystemClock clock;
-                Miner miner(*options, clock, stop_requested());
-                miner.run();
-                std::fprintf(stderr, "miner: stopped; state %s\n", to_hex(miner.root()).c_str());
-                return stop_requested() ? static_cast<int>(ExitCode::interrupted) : 0;
+                return run_participant("miner", [&] {
+                    SystemClock clock;
+                    Miner miner(*options, clock, stop_requested());
+                    miner.run();
+                    std::fprintf(stderr, "miner: stopped; state %s\n", to_hex(miner.root()).c_str());
+                });
             };
         });
 }

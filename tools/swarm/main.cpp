@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 using namespace templar;
@@ -20,7 +21,7 @@ struct SwarmFlags {
     LocalSwarmOptions local;
     std::string preset = "demo";
     int64_t windows = 44;
-    double window_seconds = 5.0;
+    std::optional<double> window_seconds;
     int64_t tokens_per_window = 0;
     int64_t micro_batch = 4;
     int threads = 1;
@@ -34,6 +35,8 @@ struct SwarmFlags {
     void add_to(CLI::App& app);
     int run();
     void prepare();
+    std::vector<std::string> command(const LocalSwarm& swarm, const LocalPeer& peer) const;
+    void print_commands(const LocalSwarm& swarm) const;
     int run_processes(const LocalSwarm& swarm);
     int run_in_this_process(const LocalSwarm& swarm, VirtualClock& clock);
     int finish(const LocalSwarm& swarm);
@@ -54,7 +57,8 @@ void SwarmFlags::add_to(CLI::App& app) {
         ->check(CLI::Range(0, 16));
     app.add_option("--noise", local.noise, "miners that publish noise")->check(CLI::Range(0, 16));
     app.add_option("--windows", windows, "length of the run")->check(CLI::Range(1, 1000000));
-    app.add_option("--window-seconds", window_seconds, "length of a window")->check(CLI::Range(0.5, 86400.0));
+    app.add_option("--window-seconds", window_seconds, "length of a window (default: 5, with --s3 6)")
+        ->check(CLI::Range(0.5, 86400.0));
     app.add_option("--start-in", start_seconds, "seconds from the run's creation to its first window")
         ->check(CLI::Range(0.0, 1e7));
     app.add_option("--tokens-per-window", tokens_per_window,
@@ -70,15 +74,24 @@ void SwarmFlags::add_to(CLI::App& app) {
                  "all participants in this process on a clock that jumps: as fast as it computes, the same "
                  "result every time "
                  "(needs --tokens-per-window)");
+    app.add_option(
+        "--s3", local.s3_credentials,
+        "put everything into S3 buckets: a key file (mode 0600) with the section [run] and, for each "
+        "participant such as miner-1, the sections [miner-1] and [miner-1-read], a key that may only "
+        "read; each with endpoint_url and region, and for the empty bucket of that name. "
+        "tools/s3_server.sh starts a server and writes one");
     app.add_flag("--replace", replace, "remove an earlier run made by swarm in this folder");
     app.add_flag("--create-only", create_only,
-                 "make the run and its validators' keys, start nothing (for several machines)");
+                 "make the run and its validators' keys (with --s3: every participant's), print the commands "
+                 "to type, start nothing (for several machines)");
 }
 
 void SwarmFlags::prepare() {
     if (virtual_clock && tokens_per_window == 0)
         fail(ExitCode::usage,
              "--virtual-clock: time stands still while miners train, so say --tokens-per-window");
+    if (virtual_clock && !local.s3_credentials.empty())
+        fail(ExitCode::usage, "--virtual-clock: an S3 service has a clock of its own; leave --s3 out");
     if (replace && (std::filesystem::exists(local.folder / "swarm.json") ||
                     std::filesystem::exists(local.folder / "bucket" / "run.json"))) {
         for (const char* name : {"bucket", "peers", "swarm.json", "summary.json", "report.html"})
@@ -89,11 +102,12 @@ void SwarmFlags::prepare() {
     run.name = preset;
     run.model = shape.model;
     run.seq = shape.seq;
-    const auto window_ms = static_cast<int64_t>(window_seconds * 1000.0);
+    const bool s3 = !local.s3_credentials.empty();
+    const auto window_ms = static_cast<int64_t>(window_seconds.value_or(s3 ? 6.0 : 5.0) * 1000.0);
     run.block_ms = window_ms;
     run.blocks_per_window = 1;
-    run.put_ms = std::max<int64_t>(100, window_ms / 20);
-    run.record_ms = std::max<int64_t>(100, window_ms / 20);
+    run.put_ms = std::max<int64_t>(100, window_ms / (s3 ? 10 : 20));
+    run.record_ms = std::max<int64_t>(100, window_ms / (s3 ? 15 : 20));
     run.codec = {.k = 64, .chunk_edge = 32, .code_bits = 8};
     run.page_sequences = 8;
     run.max_peers = 64;
@@ -114,8 +128,9 @@ void SwarmFlags::prepare() {
     run.gauntlet.openskill.beta = 7.0;
     run.eval_own_sequences = 24;
     run.eval_random_sequences = 24;
-    if (create_only) local.miners = local.copycats = local.noise = 0;
+    if (create_only && !s3) local.miners = local.copycats = local.noise = 0;
     local.seeded_keys = virtual_clock;
+    local.stop = &stop_requested();
     local.start_delay_ms = static_cast<int64_t>(start_seconds * 1000.0);
     local.say = [](const std::string& line) { std::fprintf(stderr, "swarm: %s\n", line.c_str()); };
 }
@@ -130,38 +145,54 @@ int SwarmFlags::run() {
     SystemClock clock;
     const LocalSwarm swarm = create_local_swarm(local, clock);
     if (create_only) {
-        std::fprintf(stderr,
-                     "swarm: made run %s; next:\n  validator --bucket %s --folder %s\n  miner --bucket %s "
-                     "--folder %s\n",
-                     to_hex(swarm.created.run.id).c_str(), swarm.bucket_url.c_str(),
-                     swarm.peers.front().folder.c_str(), swarm.bucket_url.c_str(),
-                     (swarm.folder / "peers" / "my-name").c_str());
+        print_commands(swarm);
         return 0;
     }
     return run_processes(swarm);
+}
+
+std::vector<std::string> SwarmFlags::command(const LocalSwarm& swarm, const LocalPeer& peer) const {
+    std::vector<std::string> argv = {peer.role == "validator" ? "validator" : "miner",
+                                     "--bucket",
+                                     swarm.bucket_url,
+                                     "--folder",
+                                     peer.folder.string(),
+                                     "--run-id",
+                                     to_hex(swarm.created.run.id)};
+    if (!peer.payload_url.empty())
+        argv.insert(argv.end(), {"--payload-bucket", peer.payload_url, "--allow-http", "--allow-private"});
+    if (peer.role != "validator" && peer.role != "miner") argv.insert(argv.end(), {"--behaviour", peer.role});
+    return argv;
+}
+
+void SwarmFlags::print_commands(const LocalSwarm& swarm) const {
+    std::vector<LocalPeer> peers = swarm.peers;
+    if (local.s3_credentials.empty()) {
+        LocalPeer anyone;
+        anyone.role = "miner";
+        anyone.folder = swarm.folder / "peers" / "my-name";
+        peers.push_back(anyone);
+    }
+    std::fprintf(stderr, "swarm: made run %s; next:\n", to_hex(swarm.created.run.id).c_str());
+    for (const LocalPeer& peer : peers) {
+        std::string line = " ";
+        for (const std::string& argument : command(swarm, peer))
+            line += argument.find_first_of("?& ") == argument.npos ? " " + argument : " '" + argument + "'";
+        std::fprintf(stderr, "%s\n", line.c_str());
+    }
 }
 
 int SwarmFlags::run_processes(const LocalSwarm& swarm) {
     const std::filesystem::path programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
     Processes processes;
     for (const LocalPeer& peer : swarm.peers) {
-        std::vector<std::string> argv = {
-            (programs / (peer.role == "validator" ? "validator" : "miner")).string(),
-            "--bucket",
-            swarm.bucket_url,
-            "--folder",
-            peer.folder.string(),
-            "--run-id",
-            to_hex(swarm.created.run.id),
-            "--threads",
-            std::to_string(threads),
-            "--last-window",
-            std::to_string(windows - 1)};
-        if (peer.role != "validator") {
-            argv.insert(argv.end(), {"--behaviour", peer.role == "miner" ? "honest" : peer.role,
-                                     "--micro-batch", std::to_string(micro_batch), "--tokens-per-window",
+        std::vector<std::string> argv = command(swarm, peer);
+        argv.front() = (programs / argv.front()).string();
+        argv.insert(argv.end(),
+                    {"--threads", std::to_string(threads), "--last-window", std::to_string(windows - 1)});
+        if (peer.role != "validator")
+            argv.insert(argv.end(), {"--micro-batch", std::to_string(micro_batch), "--tokens-per-window",
                                      std::to_string(tokens_per_window)});
-        }
         processes.start(peer.name, argv, peer.folder / "log.txt");
     }
     WindowTable table(swarm, windows);
@@ -216,8 +247,15 @@ int main(int argc, char** argv) {
         argc, argv, "swarm",
         "Runs a whole swarm on this machine: one model, trained by several miners (some of them cheating), "
         "judged by a\n"
-        "validator, everything passing through a bucket folder; then a summary and report.html.\n\n"
-        "  swarm --folder build/my-run --text book.txt --miners 3 --windows 20",
+        "validator, everything passing through a bucket folder, or with --s3 through S3 buckets; then a "
+        "summary "
+        "and report.html.\n\n"
+        "  swarm --folder build/my-run --text book.txt --miners 3 --windows 20\n\n"
+        "  tools/s3_server.sh start build/s3-server run validator-1 miner-1 miner-2\n"
+        "  swarm --folder build/my-run --text book.txt --s3 build/s3-server/credentials --miners 2 "
+        "--copycats 0 "
+        "--noise 0\n"
+        "  tools/s3_server.sh stop build/s3-server",
         [](CLI::App& app) {
             auto flags = std::make_shared<SwarmFlags>();
             flags->add_to(app);

@@ -17,7 +17,8 @@ int main(int argc, char** argv) {
                        "weights and its reasons.\n\n"
                        "  validator --bucket file:///mnt/shared/my-run/bucket --folder "
                        "/mnt/shared/my-run/peers/validator-1\n\n"
-                       "Its key (FOLDER/key) must be one of the validators that the run was created with.",
+                       "S3 buckets: see miner --help. Its key (FOLDER/key) must be one of the validators "
+                       "that the run was created with.",
                        [](CLI::App& app) {
                            auto flags = std::make_shared<NodeFlags>();
                            auto options = std::make_shared<ValidatorOptions>();
@@ -29,12 +30,13 @@ int main(int argc, char** argv) {
                                ->check(CLI::Range(0, 1 << 20));
                            return [flags, options] {
                                options->node = flags->parsed("validator");
-                               SystemClock clock;
-                               Validator validator(*options, clock, stop_requested());
-                               validator.run();
-                               std::fprintf(stderr, "validator: stopped; state %s\n",
-                                            to_hex(validator.root()).c_str());
-                               return stop_requested() ? static_cast<int>(ExitCode::interrupted) : 0;
+                               return run_participant("validator", [&] {
+                                   SystemClock clock;
+                                   Validator validator(*options, clock, stop_requested());
+                                   validator.run();
+                                   std::fprintf(stderr, "validator: stopped; state %s\n",
+                                                to_hex(validator.root()).c_str());
+                               });
                            };
                        });
 }

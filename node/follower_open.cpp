@@ -1,0 +1,180 @@
+// How a participant starts: the run, its data, its genesis or checkpoint, its place in the registry. Whatever
+// is missing or refused here ends the program.
+#include "base/error.h"
+#include "node/follower.h"
+#include "node/own_buckets.h"
+#include "tokenizer/shards.h"
+#include "weights/checkpoint.h"
+#include "weights/safetensors.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace templar {
+
+namespace {
+
+constexpr int64_t max_manifest_bytes = 16 << 20;
+constexpr int64_t longest_pause_ms = 5000;
+
+// An object of the run's bucket that must be there.
+Bytes fetch_whole(Bucket& bucket, const std::string& key, int64_t max_bytes) {
+    const std::optional<ObjectInfo> info = bucket.head(key);
+    if (!info) fail(ExitCode::input, "{}: the run's bucket has no object '{}'", bucket.url(), key);
+    if (info->size > max_bytes)
+        fail(ExitCode::input, "{}: object '{}' has {} bytes, expected at most {}", bucket.url(), key,
+             info->size, max_bytes);
+    std::optional<Object> object = bucket.fetch(key, info->size);
+    if (!object) fail(ExitCode::input, "{}: object '{}' went away while it was read", bucket.url(), key);
+    return std::move(object->bytes);
+}
+
+// Copies a bucket object of known hash into a file; a file that already has the hash is kept.
+void fetch_file(Bucket& bucket, const std::string& key, const std::filesystem::path& path, const Digest& hash,
+                int64_t max_bytes) {
+    if (std::filesystem::exists(path) && sha256(MappedFile(path).bytes()) == hash) return;
+    const Bytes whole = fetch_whole(bucket, key, max_bytes);
+    if (sha256(whole) != hash)
+        fail(ExitCode::input, "{}: object '{}' is not the one the run was created with (its hash differs)",
+             bucket.url(), key);
+    write_file(path, whole);
+}
+
+std::filesystem::path prepared(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) fail(ExitCode::storage, "cannot create the folder {}: {}", folder.string(), error.message());
+    return folder;
+}
+
+std::unique_ptr<Bucket> open_payload_bucket(const NodeOptions& options, Clock& clock,
+                                            const std::atomic<bool>& stop) {
+    BucketOptions bucket = own_bucket_options(options, clock, stop);
+    bucket.create = true;
+    return options.open(payload_url(options), bucket);
+}
+
+ChainParams chain_params(const RunDescription& run) {
+    ChainParams params;
+    params.max_peers = run.max_peers;
+    params.immunity_ms = run.immunity_windows * run.window_ms();
+    for (const ValidatorEntry& validator : run.validators) params.stake[validator.hotkey] = validator.stake;
+    return params;
+}
+
+}  // namespace
+
+Follower::Follower(const NodeOptions& options, const std::string& role, Clock& clock,
+                   const std::atomic<bool>& stop)
+    : options_(options),
+      clock_(clock),
+      stop_(stop),
+      ops_(cpu_ops()),
+      stream_{usable_threads(options.threads)},
+      bucket_(options.open(options.bucket_url, own_bucket_options(options, clock, stop))),
+      run_(open_run(*bucket_, options.expected_run)),
+      events_(prepared(options.folder) / "events.jsonl"),
+      identity_(Identity::load_or_create(options.folder / "key")),
+      payload_bucket_(open_payload_bucket(options, clock, stop)),
+      peer_buckets_({.allow_file = options.bucket_url.starts_with("file://"),
+                     .allow_http = options.allow_http,
+                     .allow_private = options.allow_private},
+                    stop),
+      outages_(
+          clock, stop, events_, [this](const std::string& line) { say(line); }, longest_pause_ms) {
+    const auto& validators = run_.description.validators;
+    const bool may_validate =
+        std::any_of(validators.begin(), validators.end(),
+                    [&](const ValidatorEntry& entry) { return entry.hotkey == identity_.hotkey(); });
+    if (role == "validator" && !may_validate)
+        fail(ExitCode::identity,
+             "{}: hotkey {} is not among the {} validators that this run was created with",
+             (options.folder / "key").string(), to_hex(identity_.hotkey()), validators.size());
+    open_data();
+    open_genesis();
+    const BucketAddress address = published_address(options_, *payload_bucket_);
+    chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description), &stop_);
+    uid_ = chain_->join(identity_, address, role);
+    outages_.reached(*payload_bucket_, [this] { payload_bucket_->sweep_unfinished(); });
+    events_.write(clock_.now_ms(), "start",
+                  {{"role", role},
+                   {"hotkey", to_hex(identity_.hotkey())},
+                   {"uid", uid_},
+                   {"threads", stream_.threads},
+                   {"kernels", ops_.name},
+                   {"run", to_hex(run_.id)},
+                   {"window", window_}});
+    say(fmt::format("{} {} (uid {}) of run {}, {} with {} threads, at window {}", role,
+                    to_hex(identity_.hotkey()).substr(0, 8), uid_, to_hex(run_.id).substr(0, 16), ops_.name,
+                    stream_.threads, window_));
+    check_clock();
+}
+
+Follower::~Follower() {
+    if (replica_)
+        events_.write(clock_.now_ms(), "stop", {{"window", window_}, {"root", to_hex(replica_->root())}});
+}
+
+void Follower::open_data() {
+    const std::filesystem::path folder = prepared(options_.folder / "data");
+    fetch_file(*bucket_, manifest_key, folder / "manifest.json", run_.description.manifest,
+               max_manifest_bytes);
+    const Manifest manifest =
+        manifest_from_json(read_text_file(folder / "manifest.json", max_manifest_bytes), manifest_key);
+    if (manifest.vocab_size > run_.description.model.vocab_size)
+        fail(ExitCode::input, "{}: {} tokens in the vocabulary, but the run's model has {}", manifest_key,
+             manifest.vocab_size, run_.description.model.vocab_size);
+    std::vector<std::filesystem::path> train, heldout;
+    for (const ShardInfo& shard : manifest.shards) {
+        fetch_file(*bucket_, "data/" + shard.file, folder / shard.file, shard.hash, 1024 + 4 * shard.tokens);
+        (shard.split == "train" ? train : heldout).push_back(folder / shard.file);
+    }
+    corpus_ = std::make_unique<Corpus>(train);
+    heldout_ = std::make_unique<Corpus>(heldout);
+}
+
+void Follower::open_genesis() {
+    const RunDescription& run = run_.description;
+    Layout layout = make_layout(llama_parameters(run.model), run.codec);
+    std::vector<float> theta;
+    if (std::optional<Checkpoint> saved = load_checkpoint(options_.folder, layout.parameters)) {
+        window_ = static_cast<int64_t>(saved->window);
+        step_ = saved->step;
+        theta = std::move(saved->theta);
+        saved_momentum_ = std::move(saved->momentum);
+        const std::string run_line = to_hex(run_.id) + "\n";
+        if (!saved->extra.starts_with(run_line))
+            fail(ExitCode::diverged, "{}: the checkpoint is of another run; use another folder",
+                 options_.folder.string());
+        saved_extra_ = saved->extra.substr(run_line.size());
+        replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
+        if (replica_->root() != saved->root)
+            fail(ExitCode::diverged,
+                 "{}: the checkpoint's weights do not have the root it names; remove the checkpoint to start "
+                 "from genesis",
+                 options_.folder.string());
+    } else {
+        const Bytes bytes = fetch_whole(*bucket_, genesis_key, layout.parameters * 4 + (16 << 20));
+        const SafetensorsView file = read_safetensors(bytes, genesis_key);
+        if (file.tensors.size() != layout.tensors.size())
+            fail(ExitCode::input, "{}: {} tensors, expected {}", genesis_key, file.tensors.size(),
+                 layout.tensors.size());
+        theta.reserve(static_cast<size_t>(layout.parameters));
+        for (size_t i = 0; i < file.tensors.size(); ++i) {
+            const NamedTensor& tensor = file.tensors[i];
+            if (tensor.name != layout.tensors[i].name || tensor.shape != layout.tensors[i].shape)
+                fail(ExitCode::input,
+                     "{}: tensor {} is '{}', expected '{}' with the shape of the run's model", genesis_key, i,
+                     tensor.name, layout.tensors[i].name);
+            theta.insert(theta.end(), tensor.values.begin(), tensor.values.end());
+        }
+        replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
+        if (replica_->root() != run.genesis_root)
+            fail(ExitCode::diverged, "{}: its state root is {}, the run was created with {}", genesis_key,
+                 to_hex(replica_->root()), to_hex(run.genesis_root));
+    }
+    remember_root();
+}
+
+}  // namespace templar

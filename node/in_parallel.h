@@ -1,0 +1,13 @@
+// Waiting for many at once: one thread each, because what they do is wait.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace templar {
+
+// Does job(0) … job(count − 1), at most `width` at a time and beginning with the first, and returns when all
+// have ended. Then rethrows what the first of them (by number) threw. Jobs must not sleep on a clock.
+void in_parallel(int64_t count, const std::function<void(int64_t)>& job, int64_t width = 64);
+
+}  // namespace templar
