@@ -94,7 +94,9 @@ class Scanner {
             at_ = text_.size();
             refuse(end);
         }
-        return text_.substr(std::exchange(at_, found + end.size()), found - at_);
+        const std::string_view text = text_.substr(at_, found - at_);
+        at_ = found + end.size();
+        return text;
     }
     void skip_blanks() {
         while (at_ < text_.size() && is_blank(text_[at_])) ++at_;

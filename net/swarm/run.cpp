@@ -12,6 +12,7 @@ namespace {
 constexpr const char* run_key = "run.json";
 constexpr int64_t max_run_bytes = 256 * 1024;
 constexpr int64_t max_windows = 99'999'999;
+constexpr int64_t max_window_ms = int64_t{31} * 86'400'000;  // times of max_windows of them are numbers
 constexpr std::string_view tie_rules[] = {"v610a0", "v613", "v620"};
 
 void describe(JsonFields& f, LlamaConfig& model) {
@@ -59,6 +60,7 @@ void describe_clock(JsonFields& f, RunDescription& run) {
     f.integer("t0_ms", run.t0_ms, 0, int64_t{1} << 50);
     f.integer("block_ms", run.block_ms, 1, 86'400'000);
     f.integer("blocks_per_window", run.blocks_per_window, 1, 100'000);
+    f.require("blocks_per_window", run.window_ms() <= max_window_ms, "windows of at most 31 days");
     f.integer("put_ms", run.put_ms, 0, 86'400'000);
     f.integer("record_ms", run.record_ms, 0, 86'400'000);
 }

@@ -48,6 +48,9 @@ class AnswerServer {
     }
 
   private:
+    // To requests beyond the script: nothing that anyone would repeat.
+    inline static const std::string no_more = "HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n";
+
     struct Connection {
         Descriptor socket;
         std::string request;
@@ -83,10 +86,10 @@ class AnswerServer {
             return true;
         connection.request.clear();
         const std::lock_guard lock(mutex_);
-        if (next_ >= answers_.size()) return false;
-        const std::string& answer = answers_[next_++];
+        const std::string& answer = next_ < answers_.size() ? answers_[next_] : no_more;
+        ++next_;
         ::send(connection.socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-        if (close_after_each_ || next_ == answers_.size()) ::shutdown(connection.socket.get(), SHUT_WR);
+        if (close_after_each_ || next_ >= answers_.size()) ::shutdown(connection.socket.get(), SHUT_WR);
         return true;
     }
 

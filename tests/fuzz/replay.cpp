@@ -97,7 +97,6 @@ void run_all(const Target& target, const std::vector<Bytes>& files, Progress& pr
         ++progress.inputs;
     };
     for (const Bytes& file : files) run(file);
-    if (files.size() <= 1) return;
     CounterRng rng(sha256(as_bytes(target.name)));
     const auto end = Clock::now() + time_each;
     for (int i = 0; i < mutations && Clock::now() < end; ++i)
