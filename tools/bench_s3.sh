@@ -1,11 +1,13 @@
 #!/bin/bash
-# Our S3 client beside rclone and curl, against one real S3 server on this machine: a gather (15 objects of 24 MB) and
-# an upload (one). The tools take turns, ROUNDS times; every object lies in memory on both sides. Prints medians.
+# Our S3 client beside rclone and curl, against one real S3 server on this machine: a gather (15 objects of
+# 24 MB) and an upload (one). The tools take turns, ROUNDS times; every object lies in memory on both sides.
+# Prints medians.
 #
 #   bench_s3.sh [FOLDER_OF_PROGRAMS]      default build/bin; environment: ROUNDS (7)
 #
-# Server and client share the machine's cores: where "cores" (of both together) nears what there is, the machine is the
-# limit, and the client's own CPU seconds tell the tools apart. Ours alone checks each object's SHA-256.
+# Server and client share the machine's cores: where "cores" (of both together) nears what there is, the
+# machine is the limit, and the client's own CPU seconds tell the tools apart. Where it stays far below, other
+# work on the machine is. Ours alone computes each object's SHA-256.
 
 set -eu
 umask 077
@@ -18,9 +20,14 @@ source=$(cd "$(dirname "$0")" && pwd)
 bucket=$(realpath "${1:-build/bin}")/bucket
 
 for program in rclone curl time; do
-    type -P $program >/dev/null || { echo "bench_s3: $program is missing; type: apt-get install rclone curl time" >&2; exit 77; }
+    type -P $program >/dev/null && continue
+    echo "bench_s3: $program is missing; type: apt-get install rclone curl time" >&2
+    exit 77
 done
-[ -x "$bucket" ] || { echo "bench_s3: $bucket is missing: make, or name the folder of programs" >&2; exit 2; }
+if [ ! -x "$bucket" ]; then
+    echo "bench_s3: $bucket is missing: make, or name the folder of programs" >&2
+    exit 2
+fi
 
 work=$(mktemp -d /dev/shm/bench-s3-XXXXXX)
 server=$work/server
@@ -52,8 +59,8 @@ done
 upload=$("$bucket" presign "$url" upload --method PUT "${own[@]}" 2>/dev/null)
 printf 'url = "%s"\nupload-file = "%s"\n' "$upload" "$work/in/0" >"$work/upload"
 
-quick=(--transfers "$objects" --checkers "$objects" --multi-thread-streams 0 --ignore-checksum --ignore-times --no-traverse
-    --no-check-dest --s3-no-check-bucket --s3-disable-checksum --s3-no-head --use-mmap --retries 1)
+quick=(--transfers "$objects" --checkers "$objects" --multi-thread-streams 0 --ignore-checksum
+    --ignore-times --no-traverse --no-check-dest --s3-no-check-bucket --s3-disable-checksum --s3-no-head --use-mmap --retries 1)
 fetch=(curl -q --silent --fail --parallel --parallel-max "$objects" --parallel-immediate)
 
 choose() { # CASE TOOL: sets `command`
@@ -101,7 +108,8 @@ measure() { # CASE TOOL: a line "wall user system rss_kib server" to results/CAS
 }
 
 median() { # COLUMN FILE
-    awk "{ print \$$1 }" "$2" | sort -g | awk '{ a[NR] = $1 } END { print NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2 }'
+    awk "{ print \$$1 }" "$2" | sort -g |
+        awk '{ a[NR] = $1 } END { print NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2 }'
 }
 
 mkdir "$work/results"
@@ -115,7 +123,8 @@ for ((round = 0; round <= rounds; ++round)); do
 done
 
 echo "$objects objects of $((bytes / 1000000)) MB, $(nproc) cores, medians of $rounds rounds, $(date -u +%F)"
-printf '%-8s %-7s %8s %8s %13s %9s %13s %6s %11s\n' case tool wall_s MB/s client_cpu_s rss_MiB server_cpu_s cores ours/best
+printf '%-8s %-7s %8s %8s %13s %9s %13s %6s %11s\n' \
+    case tool wall_s MB/s client_cpu_s rss_MiB server_cpu_s cores ours/best
 for case in gather discard upload; do
     total=$((bytes * objects))
     [ $case != upload ] || total=$bytes
@@ -127,5 +136,5 @@ for case in gather discard upload; do
         [ $tool = ours ] || best=$(printf '%s\n' ${best:+"$best"} "$wall" | sort -g | head -n 1)
         echo "$case $tool $total $wall $(median 2 "$file") $(median 3 "$file") $(median 4 "$file") $best"
     done
-done | awk '{ printf "%-8s %-7s %8.3f %8.0f %13.3f %9.1f %13.3f %6.2f %11s\n", $1, $2, $4, $3 / $4 / 1e6, $5, $6, $7,
-    ($5 + $7) / $4, $2 == "ours" ? sprintf("%.2f", $4 / $8) : "" }'
+done | awk '{ printf "%-8s %-7s %8.3f %8.0f %13.3f %9.1f %13.3f %6.2f %11s\n",
+    $1, $2, $4, $3 / $4 / 1e6, $5, $6, $7, ($5 + $7) / $4, $2 == "ours" ? sprintf("%.2f", $4 / $8) : "" }'

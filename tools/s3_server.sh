@@ -1,21 +1,21 @@
 #!/bin/bash
-# A throw-away S3 server on this machine: Ceph's radosgw over one monitor and one in-memory disk, on free loopback
-# ports, its files under DIR. The objects live in memory and die with it.
+# A throw-away S3 server on this machine: Ceph's radosgw over one monitor and one in-memory disk, on free
+# loopback ports, its files under DIR. The objects live in memory and die with it.
 #
-#   s3_server.sh start DIR NAME...   start it, or leave it running; each NAME new to it gets a bucket NAME, a user NAME
-#                                    with every right on that bucket alone, and a user NAME-read whose key can only
-#                                    get objects (no list, no write). Prints endpoint=URL and credentials=FILE, an
-#                                    AWS-style key file (mode 0600) with a section for each user.
-#                                    A start that fails or is interrupted ends the server.
+#   s3_server.sh start DIR NAME...   start it, or leave it running; each NAME new to it gets a bucket NAME, a
+#                                    user NAME with every right on that bucket alone, and a user NAME-read
+#                                    whose key can only get objects (no list, no write). Prints endpoint=URL
+#                                    and credentials=FILE, an AWS-style key file (mode 0600) with a section
+#                                    for each user. A start that fails or is interrupted ends the server.
 #   s3_server.sh stop DIR            end it; DIR/log stays until the next start
 #
-# Exit status: 0 good, 1 failed, 2 wrong use, 77 cannot run here (packages are missing; it never installs any).
+# Exit status: 0 good, 1 failed, 2 wrong use, 77 cannot run here: packages are missing (it installs none).
 # S3_SERVER_BYTES: room for objects (4 GiB; writes hang when it is full).
 
 set -u
 umask 077
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-unset CEPH_CONF CEPH_ARGS CEPH_KEYRING
+unset CDPATH CEPH_CONF CEPH_ARGS CEPH_KEYRING
 
 say() { echo "s3_server: $*" >&2; }
 wrong_use() {
@@ -28,7 +28,8 @@ need_programs() {
     local program
     for program in ceph-mon ceph-osd radosgw radosgw-admin ceph ceph-authtool monmaptool curl; do
         command -v $program >/dev/null && continue
-        say "$program is missing; type: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd ceph-common curl"
+        say "$program is missing; type: apt-get install --no-install-recommends" \
+            "radosgw ceph-mon ceph-osd ceph-common curl"
         exit 77
     done
 }
@@ -205,10 +206,11 @@ start_gateway() {
 random_hex() { od -An -v -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 new_key() { echo "$(random_hex 10 | tr a-f A-F):$(random_hex 20)"; } # ID:SECRET
 
-request() { # STATUS METHOD PATH?QUERY KEY [BODY]: true when the answer has that status. Keys stay off command lines.
+# True when the answer has that status. Users' keys stay off command lines.
+request() { # STATUS METHOD PATH?QUERY KEY [BODY]
     local status=$1 method=$2 target=$3 key=$4 body=${5-} got
-    got=$(curl -q --silent --max-time 20 --noproxy '*' --config - --output log/answer --write-out '%{http_code}' \
-        --aws-sigv4 aws:amz:us-east-1:s3 --request "$method" --data-binary "$body" \
+    got=$(curl -q --silent --max-time 20 --noproxy '*' --config - --output log/answer \
+        --write-out '%{http_code}' --aws-sigv4 aws:amz:us-east-1:s3 --request "$method" --data-binary "$body" \
         -H "x-amz-content-sha256: $(printf %s "$body" | sha256sum | cut -d' ' -f1)" 9<&- <<X
 url = "$(<state/endpoint)$target"
 user = "$key"
@@ -221,12 +223,13 @@ X
 
 add_user() { # NAME KEY MAX-BUCKETS. The query is in the order in which it is signed.
     request 200 PUT "/admin/user?access-key=${2%:*}&display-name=$1&max-buckets=$3&secret-key=${2#*:}&uid=$1" \
-        "$(<state/administrator)" && printf '%s\n' "[$1]" "aws_access_key_id = ${2%:*}" "aws_secret_access_key = ${2#*:}" \
+        "$(<state/administrator)" || return 1
+    printf '%s\n' "[$1]" "aws_access_key_id = ${2%:*}" "aws_secret_access_key = ${2#*:}" \
         "endpoint_url = $(<state/endpoint)" "region = us-east-1" "" >>credentials.new
 }
 
-# The reader's second statement lets it learn that an object is missing (404 instead of 403) as one does who may list;
-# a list itself always has max-keys, and is refused.
+# The reader's second statement lets it learn that an object is missing (404 instead of 403), as one does who
+# may list; a list itself always has max-keys, and is refused.
 add_bucket() { # NAME
     local name=$1 owner reader principal
     owner=$(new_key)
@@ -261,7 +264,8 @@ start() { # DIR NAME...
     local dir=$1 name try
     shift
     for name in "$@"; do
-        [[ $name =~ ^[a-z0-9][a-z0-9-]{1,50}[a-z0-9]$ && $name != *-read ]] || wrong_use "'$name' cannot be a bucket's name"
+        [[ $name =~ ^[a-z0-9][a-z0-9-]{1,50}[a-z0-9]$ && $name != *-read ]] ||
+            wrong_use "'$name' cannot be a bucket's name"
     done
     need_programs
     mkdir -p "$dir" && enter "$dir" || exit 1
