@@ -95,7 +95,8 @@ std::vector<Row> rows() {
                                                                             "-------", "-----S-"},
         {{.fault = Fault::body, .operations = {list}, .bytes = 100,
           .name = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>../../etc</Key>"
-                  "<Size>1</Size><LastModified>2024-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>"},
+                  "<Size>1</Size><LastModified>2024-01-01T00:00:00Z</LastModified></Contents>"
+                  "</ListBucketResult>"},
                                                                             "-------", "-----S-"},
         // clang-format on
     };
