@@ -35,7 +35,7 @@ constexpr Target targets[] = {
 };
 
 constexpr int mutations = 1000;  // of each target, as far as there is time
-constexpr auto time_each = std::chrono::milliseconds(600);
+constexpr auto time_each = std::chrono::milliseconds(800);
 constexpr auto time_of_one_input = std::chrono::seconds(20);
 constexpr int64_t max_input_bytes = 1 << 20;
 
@@ -87,7 +87,8 @@ std::vector<Bytes> corpus_of(const fs::path& folder) {
     return files;
 }
 
-void run_all(const Target& target, const std::vector<Bytes>& files, Progress& progress) {
+void run_all(const Target& target, const std::vector<Bytes>& files, Clock::duration time,
+             Progress& progress) {
     const auto run = [&](const Bytes& input) {
         progress.size = input.size();
         std::ranges::copy(input, progress.input);
@@ -98,7 +99,7 @@ void run_all(const Target& target, const std::vector<Bytes>& files, Progress& pr
     };
     for (const Bytes& file : files) run(file);
     CounterRng rng(sha256(as_bytes(target.name)));
-    const auto end = Clock::now() + time_each;
+    const auto end = Clock::now() + time;
     for (int i = 0; i < mutations && Clock::now() < end; ++i)
         run(mutated(files[static_cast<size_t>(i) % files.size()], files[rng.below(files.size())], rng));
 }
@@ -123,12 +124,12 @@ std::optional<int> wait_for(pid_t child, const Progress& progress) {
     }
 }
 
-bool replay(const Target& target, const std::vector<Bytes>& files, Progress& progress) {
+bool replay(const Target& target, const std::vector<Bytes>& files, Clock::duration time, Progress& progress) {
     progress.inputs = 0;
     const auto begin = Clock::now();
     const pid_t child = ::fork();
     if (child == 0) {
-        run_all(target, files, progress);
+        run_all(target, files, time, progress);
         std::exit(0);  // with the leak check, where there is one
     }
     const std::optional<int> status = wait_for(child, progress);
@@ -156,7 +157,8 @@ int replay_all(const fs::path& corpus, std::string_view only) {
         if (!only.empty() && only != target.name) continue;
         const std::vector<Bytes> files = corpus_of(corpus / target.name);
         if (files.empty()) fmt::print("{}: FAILED: no corpus in {}\n", target.name, corpus.string());
-        failed += files.empty() || !replay(target, files, progress);
+        failed += files.empty() ||
+                  !replay(target, files, only.empty() ? time_each : std::chrono::hours(1), progress);
         std::fflush(stdout);
     }
     ::munmap(memory, sizeof(Progress));
