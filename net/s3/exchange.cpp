@@ -1,6 +1,5 @@
 #include "net/s3/exchange.h"
 
-#include "base/error.h"
 #include "net/s3/endpoint.h"
 
 #include <arpa/inet.h>
@@ -10,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <charconv>
+#include <cstring>
 
 namespace templar {
 
@@ -53,8 +53,8 @@ bool Inbox::post(std::vector<Call*>& list, Call& call) {
     return true;
 }
 
-void StallGuard::restart(SteadyTime now, int64_t moved) {
-    moved_[0] = moved;
+void StallGuard::restart(SteadyTime now) {
+    moved_[0] = 0;
     count_ = 1;
     next_ = now + step_;
 }
@@ -72,7 +72,7 @@ void Call::cancel() {
     if (!ended()) inbox_->post(inbox_->cancelled, *this);
     wait(SteadyTime::max());
     {
-        // It may have ended by itself, with the loop still to read its mail.
+        // It may have ended by itself before the loop has read of this.
         std::lock_guard lock(inbox_->mutex);
         std::erase(inbox_->cancelled, this);
     }
@@ -139,7 +139,7 @@ int Call::on_seek(void* self, curl_off_t offset, int origin) {
 
 void Call::enter(Phase phase) {
     phase_ = phase;
-    guard_.restart(std::chrono::steady_clock::now(), 0);
+    guard_.restart(std::chrono::steady_clock::now());
 }
 
 bool Call::give_up(NetFault fault, std::string detail) {
@@ -235,7 +235,7 @@ NetFault Call::fault_now(SteadyTime now) {
     bool slow = false;
     switch (phase_) {
         case Phase::connecting:
-            guard_.restart(now, 0);
+            guard_.restart(now);
             break;  // curl's connect time-out is at work
         case Phase::sending: {
             curl_off_t sent = 0;

@@ -5,10 +5,12 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace templar {
@@ -31,10 +33,10 @@ using Pins = std::map<std::string, std::string>;
 // Too few bytes in a window of time, looked at eight times in each.
 class StallGuard {
   public:
-    explicit StallGuard(int64_t window_ms) : step_(std::max<int64_t>(window_ms * 1000 / steps, 1)) {}
-    void restart(SteadyTime now, int64_t moved);
+    explicit StallGuard(int64_t window_ms) : step_(std::max<int64_t>(window_ms * 1000 / steps, 1000)) {}
+    void restart(SteadyTime now);  // nothing has moved yet
     SteadyTime next() const { return next_; }
-    // `moved`: bytes since ever. True when a whole window has passed since the restart and less than `least`
+    // `moved`: bytes since the restart. True when a whole window has passed since then and less than `least`
     // bytes moved in the last one.
     bool stalled(SteadyTime now, int64_t moved, int64_t least);
 

@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace templar {
 
 namespace {
@@ -133,7 +131,7 @@ void Call::set_headers() {
 
 void Call::prepare(Pins& pins) {
     pins_ = &pins;
-    guard_.restart(std::chrono::steady_clock::now(), 0);
+    guard_.restart(std::chrono::steady_clock::now());
     if (host_port_.front() == '[') return;  // a literal address needs no resolving
     // The cache of names belongs to the whole loop: every request says anew what it wants of it, the pinned
     // address or a fresh resolution.

@@ -45,6 +45,10 @@ class Transport::Loop {
     std::unique_ptr<Call> start(const HttpRequest& request);
 
   private:
+    struct MultiCleanup {
+        void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+    };
+
     void run();
     bool take_inbox();  // false when it is time to go
     void admit();
@@ -56,7 +60,7 @@ class Transport::Loop {
 
     Rules rules_;
     std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
-    CURLM* multi_ = nullptr;
+    std::unique_ptr<CURLM, MultiCleanup> multi_;  // goes in the thread, which no SIGPIPE reaches
     Pins pins_;
     std::deque<Call*> waiting_;     // for a connection
     std::vector<Call*> under_way_;  // at most max_connections
@@ -67,14 +71,14 @@ class Transport::Loop {
 
 Transport::Loop::Loop(const Rules& rules) : rules_(rules) {
     static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-    multi_ = ready == CURLE_OK ? curl_multi_init() : nullptr;
+    if (ready == CURLE_OK) multi_.reset(curl_multi_init());
     if (!multi_) throw std::bad_alloc();
-    inbox_->multi = multi_;
+    inbox_->multi = multi_.get();
     const long connections = rules_.max_connections;
-    curl_multi_setopt(multi_, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, connections);
-    // No signal is handled in the loop's thread; of SIGPIPE, which TLS over a dead connection raises, curl
-    // would otherwise keep nobody (NOSIGNAL).
+    curl_multi_setopt(multi_.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
+    curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, connections);
+    // No signal goes to the loop's thread: the program's handlers belong to others, and SIGPIPE, which TLS on
+    // a dead connection raises and curl does not hold back under NOSIGNAL, would end the program.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -86,7 +90,7 @@ Transport::Loop::~Loop() {
     {
         std::lock_guard lock(inbox_->mutex);
         closing_ = true;
-        curl_multi_wakeup(multi_);
+        curl_multi_wakeup(multi_.get());
     }
     thread_.join();
 }
@@ -101,7 +105,7 @@ void Transport::Loop::run() {
     while (take_inbox()) {
         admit();
         int running = 0;
-        curl_multi_perform(multi_, &running);
+        curl_multi_perform(multi_.get(), &running);
         take_completions();
         const SteadyTime now = std::chrono::steady_clock::now();
         if (now >= next_look_) look_at_all(now);
@@ -114,7 +118,7 @@ void Transport::Loop::run() {
     take_inbox();
     while (!under_way_.empty()) finish(*under_way_.back(), NetFault::cancelled, "cancelled");
     while (!waiting_.empty()) finish(*waiting_.back(), NetFault::cancelled, "cancelled");
-    curl_multi_cleanup(multi_);
+    multi_.reset();
 }
 
 bool Transport::Loop::take_inbox() {
@@ -141,13 +145,13 @@ void Transport::Loop::admit() {
         call.slot = under_way_.size();
         under_way_.push_back(&call);
         next_look_ = std::min(next_look_, call.next_look());
-        curl_multi_add_handle(multi_, call.handle());
+        curl_multi_add_handle(multi_.get(), call.handle());
     }
 }
 
 void Transport::Loop::take_completions() {
     int left = 0;
-    while (CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    while (CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
         if (message->msg != CURLMSG_DONE) continue;
         const CURLcode code = message->data.result;
         void* data = nullptr;
@@ -183,7 +187,7 @@ void Transport::Loop::remove(Call& call) {
         std::erase(waiting_, &call);
         return;
     }
-    curl_multi_remove_handle(multi_, call.handle());
+    curl_multi_remove_handle(multi_.get(), call.handle());
     under_way_[call.slot] = under_way_.back();
     under_way_[call.slot]->slot = call.slot;
     under_way_.pop_back();
@@ -195,7 +199,7 @@ void Transport::Loop::poll(SteadyTime now) {
     if (!waiting_.empty() && std::ssize(under_way_) < rules_.max_connections) return;
     const auto rest =
         std::chrono::ceil<milliseconds>(std::clamp(next_look_, now, now + milliseconds(60'000)) - now);
-    curl_multi_poll(multi_, nullptr, 0, static_cast<int>(rest.count()), nullptr);
+    curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(rest.count()), nullptr);
 }
 
 Transport::Transport(const Rules& rules) : loop_(std::make_unique<Loop>(rules)) {}

@@ -1,5 +1,7 @@
-// A loopback server that does what a test tells it to, however rude.
+// A loopback server that does what a test tells it to, however rude; and requests to it.
 #pragma once
+
+#include "net/s3/transport.h"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -19,6 +21,16 @@
 #include <vector>
 
 namespace templar {
+
+inline constexpr Transport::Rules local{.allow_http = true, .allow_private = true};
+
+inline SteadyTime in_ms(int64_t ms) {
+    return std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+}
+
+inline HttpRequest request_of(std::string method, std::string url) {
+    return {.method = std::move(method), .url = std::move(url), .deadline = in_ms(10'000)};
+}
 
 // The server's end of one connection.
 class Peer {

@@ -1,24 +1,11 @@
 // A transport against peers that are slow, silent, elsewhere or gone.
-#include "net/s3/transport.h"
-
 #include "tests/net/scripted_server.h"
 
 #include <doctest/doctest.h>
 
 using namespace templar;
-using std::chrono::milliseconds;
 
 namespace {
-
-constexpr Transport::Rules local{.allow_http = true, .allow_private = true};
-
-SteadyTime in_ms(int64_t ms) {
-    return std::chrono::steady_clock::now() + milliseconds(ms);
-}
-
-HttpRequest request_of(std::string method, std::string url) {
-    return {.method = std::move(method), .url = std::move(url), .deadline = in_ms(10'000)};
-}
 
 void answer_all(Peer& peer) {
     while (!peer.read_request().empty()) peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -96,7 +83,7 @@ TEST_CASE("transport: silence and slowness end a request, the deadline before bo
         CHECK(net_fault_name(response.fault) == net_fault_name(cases[i].fault));
         CHECK(response.detail.find(cases[i].detail) != std::string::npos);
     }
-    CHECK(std::chrono::steady_clock::now() - start < milliseconds(5000));
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::milliseconds(5000));
 }
 
 TEST_CASE("transport: a slow start and a pause within the window are no fault") {

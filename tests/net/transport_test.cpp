@@ -1,5 +1,3 @@
-#include "net/s3/transport.h"
-
 #include "tests/net/scripted_server.h"
 
 #include <doctest/doctest.h>
@@ -7,19 +5,8 @@
 #include <cstdlib>
 
 using namespace templar;
-using std::chrono::milliseconds;
 
 namespace {
-
-constexpr Transport::Rules local{.allow_http = true, .allow_private = true};
-
-SteadyTime in_ms(int64_t ms) {
-    return std::chrono::steady_clock::now() + milliseconds(ms);
-}
-
-HttpRequest request_of(std::string method, std::string url) {
-    return {.method = std::move(method), .url = std::move(url), .deadline = in_ms(10'000)};
-}
 
 // A script that answers every request with these bytes, and ends the connection after `last` of them.
 std::function<void(Peer&)> answering(std::string answer, int last = 1'000'000) {
