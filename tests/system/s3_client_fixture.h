@@ -5,12 +5,12 @@
 #include "net/s3/client.h"
 #include "tests/system/s3_server.h"
 
+#include <doctest/doctest.h>
 #include <fmt/core.h>
 
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <mutex>
 #include <thread>
 
 namespace templar::s3test {
@@ -77,6 +77,53 @@ inline void in_parallel(int width, size_t count, const std::function<void(size_t
 inline bool tells_secrets(const std::string& text) {
     const auto has = [&](const std::string& part) { return text.find(part) != std::string::npos; };
     return has(our_key.secret) || has(our_key.session_token) || has("Signature=") || has("Credential=A");
+}
+
+// A server with one bucket, and a client of it.
+struct Scene {
+    explicit Scene(const S3Policy& policy = hasty(10'000), const Quirks& quirks = {.min_part_bytes = 1})
+        : server(quirks), policy(policy), client(another()) {
+        server.add_key(our_key);
+        server.add_bucket("bucket");
+    }
+    S3Client another(const std::atomic<bool>* stop = nullptr) const {
+        return {transport, location_of(server, "bucket"), our_credentials, policy, stop};
+    }
+    Bytes stored(const std::string& key) const {
+        const std::optional<Stored> found = server.find("bucket", key);
+        return found ? found->bytes : Bytes();
+    }
+    int64_t requests() const { return server.counters().all_requests; }
+
+    Server server;
+    S3Policy policy;
+    std::shared_ptr<Transport> transport = loopback_transport();
+    S3Client client;
+};
+
+inline S3Policy quick_to_see_stalls() {
+    S3Policy policy = hasty(10'000);
+    policy.stall_ms = 200;
+    return policy;
+}
+
+inline constexpr int64_t small_bytes = 10'000, large_bytes = 300'000;  // of which 64 KiB a part
+
+template <class Call>
+std::string error_of(ExitCode code, const Call& call) {
+    try {
+        call();
+    } catch (const Error& error) {
+        CHECK(error.code() == code);
+        CHECK(!tells_secrets(error.what()));
+        return error.what();
+    }
+    FAIL_CHECK("no error");
+    return "";
+}
+
+inline bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
 }
 
 }  // namespace templar::s3test
