@@ -189,6 +189,7 @@ bool Call::headers_complete() {
         response_.headers.clear();
         return true;
     }
+    if (status > 599) return give_up(NetFault::broken, "a status that is none");
     enter(Phase::receiving);
     response_.status = static_cast<int>(status);
     for (const auto& [name, value] : response_.headers)

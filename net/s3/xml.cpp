@@ -133,6 +133,7 @@ class Scanner {
         const std::string_view full_name = name();
         names_.push_back(full_name);
         open_.emplace_back().name = without_prefix(full_name);
+        if (open_.back().name.empty()) refuse("a name after the prefix");
         for (;;) {
             const size_t before = at_;
             skip_blanks();

@@ -30,7 +30,7 @@ void check_response(const HttpRequest& request, const HttpResponse& response) {
     require(std::ssize(response.body) <= max_body, "a body is bounded");
     require(response.into_bytes <= std::ssize(request.into), "a buffer is not overrun");
     if (response.fault != NetFault::none) return;
-    require(response.status >= 100 && response.status <= 999, "an answer has a status");
+    require(response.status >= 200 && response.status <= 599, "an answer has a status");
     const bool fills =
         request.into.data() && request.method != "HEAD" && (response.status == 200 || response.status == 206);
     require(!fills || response.into_bytes == std::ssize(request.into), "a buffer is filled");

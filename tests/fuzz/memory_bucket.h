@@ -23,6 +23,16 @@ class MemoryBucket final : public Bucket {
         if (std::ssize(found->second.bytes) > max_bytes) fail(ExitCode::input, "{}: too long", key);
         return found->second.bytes;
     }
+    std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t max_bytes) override {
+        std::vector<GetResult> results(keys.size());
+        for (size_t i = 0; i < keys.size(); ++i) try {
+                if (auto bytes = get(keys[i], max_bytes))
+                    results[i].object = Object{std::move(*bytes), head(keys[i])->modified_ms};
+            } catch (const Error& error) {
+                results[i].error = error;
+            }
+        return results;
+    }
     bool create(const std::string& key, ByteSpan bytes) override {
         return objects_.emplace(key, Object{Bytes(bytes.begin(), bytes.end()), now_ms}).second;
     }
@@ -32,7 +42,6 @@ class MemoryBucket final : public Bucket {
     std::optional<Object> fetch(const std::string&, int64_t, int64_t, const ArrivalCheck&) override {
         absent();
     }
-    std::vector<GetResult> get_many(const std::vector<std::string>&, int64_t) override { absent(); }
     void put(const std::string&, ByteSpan) override { absent(); }
     void remove(const std::string&) override { absent(); }
     std::vector<ObjectInfo> list(const std::string&, const std::string&, int64_t) override { absent(); }

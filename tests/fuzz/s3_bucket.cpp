@@ -1,7 +1,7 @@
-// <operation><c or k><number>\n<answers>: what a service may answer to a bucket's operations, through real
-// sockets (see http.cpp). "@s" and "@t" in an answer stand for the secret key and the token, as a service may
-// echo them. Whatever it says: no other bytes than were asked for, no keys out of order, no secret in an
-// error.
+// <operations> <c or k><number>\n<answers>: what a service may answer to a bucket's operations, through real
+// sockets (see http.cpp; C and K: nothing is signed). "@s" and "@t" in an answer stand for the secret key and
+// the token, as a service may echo them. Whatever it says: no other bytes than were asked for, no keys out of
+// order, no secret in an error.
 #include "net/bucket/s3_bucket.h"
 #include "net/bucket/key.h"
 #include "tests/fuzz/answer_server.h"
@@ -112,15 +112,15 @@ void operate(Bucket& bucket, char operation, int64_t number) {
     }
 }
 
-void check_refusal(const Error& error) {
+void check_refusal(const Error& error, const S3Credentials& given) {
     const std::string_view message = error.what();
     require(error.code() == ExitCode::input || error.code() == ExitCode::storage,
             "a service's fault is input or storage");
     require(message.size() < 4096, "a message is bounded");
     require(std::ranges::none_of(message, [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; }),
             "no control characters in a message");
-    for (const std::string& secret : {keys.secret_access_key, keys.session_token})
-        require(message.find(secret) == message.npos, "no message holds a secret");
+    for (const std::string& secret : {given.secret_access_key, given.session_token})
+        require(secret.empty() || message.find(secret) == message.npos, "no message holds a secret");
 }
 
 }  // namespace
@@ -129,17 +129,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static AnswerServer server;
     Input input(data, size);
     const std::string first(input.line());
-    if (first.size() < 2) return 0;
-    server.set_answers(split_answers(filled_in(input.rest_text())), first[1] == 'c');
+    const size_t space = first.find(' ');
+    if (space == std::string::npos || space > 4 || space + 1 == first.size()) return 0;
+    const char mode = first[space + 1];
+    const auto number = static_cast<int64_t>(std::strtoul(first.c_str() + space + 2, nullptr, 10) % 4096);
+    server.set_answers(split_answers(filled_in(input.rest_text())), mode == 'c' || mode == 'C');
     const auto transport =
         std::make_shared<Transport>(Transport::Rules{.allow_http = true, .allow_private = true});
     const S3Location location =
         parse_s3_url(fmt::format("s3://bucket/run?endpoint=http://127.0.0.1:{}", server.port()));
-    S3Bucket bucket(S3Client(transport, location, keys, hasty()));
-    try {
-        operate(bucket, first[0], static_cast<int64_t>(std::strtoul(first.c_str() + 2, nullptr, 10) % 4096));
-    } catch (const Error& error) {
-        check_refusal(error);
-    }
+    const bool is_public = mode == 'C' || mode == 'K';
+    S3Bucket bucket(S3Client(transport, location, is_public ? S3Credentials{} : keys, hasty()));
+    for (const char operation : first.substr(0, space)) try {
+            operate(bucket, operation, number);
+        } catch (const Error& error) {
+            check_refusal(error, is_public ? S3Credentials{} : keys);
+        }
     return 0;
 }

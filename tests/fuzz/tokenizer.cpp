@@ -6,9 +6,34 @@
 using namespace templar;
 using namespace templar::fuzz;
 
+namespace {
+
+void check_text(const Tokenizer& tokenizer, std::string_view text) {
+    const std::vector<int32_t> ids = tokenizer.encode(text);
+    require(tokenizer.decode(ids) == text, "a text is decoded as it was");
+    for (const int32_t id : ids) require(id != tokenizer.end_token(), "no text forges the end token");
+}
+
+const Tokenizer& trained() {
+    static const Tokenizer tokenizer = [] {
+        std::string text;
+        for (int i = 0; i < 300; ++i)
+            text += fmt::format("the miner {} signs, it's {} of the \u00e9t\u00e9  window's\n\nrecord\t1234 ",
+                                i % 17, i % 5);
+        return train_bpe({text}, 300);
+    }();
+    return tokenizer;
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string_view input = as_text({data, size});
     const size_t end = std::min(input.find('\0'), input.size());
+    if (end == 0) {
+        check_text(trained(), input.substr(std::min<size_t>(1, input.size())));
+        return 0;
+    }
     const auto tokenizer =
         accepted([&] { return Tokenizer::from_json(input.substr(0, end), "tokenizer.json"); });
     if (!tokenizer) return 0;
@@ -16,12 +41,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             "the end token is a token");
     // Without a text of its own: the file's.
     const std::string_view text = input.substr(end < input.size() ? end + 1 : 0);
-    const std::vector<int32_t> ids = tokenizer->encode(text);
-    require(tokenizer->decode(ids) == text, "a text is decoded as it was");
+    check_text(*tokenizer, text);
     const std::string json = tokenizer->to_json();
     const Tokenizer again = Tokenizer::from_json(json, "again");
-    require(
-        again.to_json() == json && again.encode(text) == ids && again.end_token() == tokenizer->end_token(),
-        "a tokenizer written and loaded is the same");
+    require(again.to_json() == json && again.encode(text) == tokenizer->encode(text) &&
+                again.end_token() == tokenizer->end_token(),
+            "a tokenizer written and loaded is the same");
     return 0;
 }
