@@ -43,7 +43,7 @@ void Validator::collect(Window& found) {
 }
 
 // Nobody is to blame when this validator could not reach most of those it gathers, or when the record before
-// came too late for anyone to work in this window.
+// came so late that half of the window was over before anyone could work in it.
 bool Validator::is_own_fault(const Window& found) {
     const auto list = gather_.find(found.window);
     const bool everyone = list == gather_.end() || list->second.empty();
@@ -60,7 +60,8 @@ bool Validator::is_own_fault(const Window& found) {
     if (!follower_.outages().reached(follower_.bucket(),
                                      [&] { before = follower_.bucket().head(record_key(found.window - 1)); }))
         return true;
-    return before && before->modified_ms >= follower_.description().start_ms(found.window + 1);
+    const RunDescription& run = follower_.description();
+    return before && before->modified_ms >= run.start_ms(found.window) + run.window_ms() / 2;
 }
 
 // Of registered miners only: what strangers put beside them costs nothing. An outage of the whole bucket is
