@@ -1,5 +1,5 @@
 // What a validator finds out about a window's submissions before it judges them (docs/protocol.md §8.1).
-#include "node/in_parallel.h"
+#include "base/in_parallel.h"
 #include "node/validator.h"
 
 #include <nlohmann/json.hpp>

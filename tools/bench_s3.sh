@@ -65,11 +65,12 @@ fetch=(curl -q --silent --fail --parallel --parallel-max "$objects" --parallel-i
 
 choose() { # CASE TOOL: sets `command`
     case "$1 $2" in
-    "gather ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --to "$work/out") ;;
+    "gather ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --to "$work/out" --no-hash) ;;
     "gather rclone") command=(rclone copy :s3:bench/gather "$work/out/gather" "${quick[@]}") ;;
     "gather curl") command=("${fetch[@]}" --create-dirs --config "$work/to") ;;
-    "discard ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard) ;;
-    "discard curl") command=("${fetch[@]}" --config "$work/discard") ;;
+    "memory ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard --no-hash --parallel "$objects") ;;
+    "memory hashed") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard --parallel "$objects") ;;
+    "memory curl") command=("${fetch[@]}" --config "$work/discard") ;;
     "upload ours") command=("$bucket" put "$url" "$work/in/0" upload "${own[@]}" --replace) ;;
     "upload rclone") command=(rclone copyto "$work/in/0" :s3:bench/upload "${quick[@]}") ;;
     "upload curl") command=(curl -q --silent --fail --config "$work/upload") ;;
@@ -114,7 +115,7 @@ median() { # COLUMN FILE
 
 mkdir "$work/results"
 for ((round = 0; round <= rounds; ++round)); do
-    for pair in "gather ours" "gather rclone" "gather curl" "discard ours" "discard curl" \
+    for pair in "gather ours" "gather rclone" "gather curl" "memory ours" "memory hashed" "memory curl" \
         "upload ours" "upload rclone" "upload curl"; do
         # shellcheck disable=SC2086
         measure $pair
@@ -125,16 +126,16 @@ done
 echo "$objects objects of $((bytes / 1000000)) MB, $(nproc) cores, medians of $rounds rounds, $(date -u +%F)"
 printf '%-8s %-7s %8s %8s %13s %9s %13s %6s %11s\n' \
     case tool wall_s MB/s client_cpu_s rss_MiB server_cpu_s cores ours/best
-for case in gather discard upload; do
+for case in gather memory upload; do
     total=$((bytes * objects))
     [ $case != upload ] || total=$bytes
     best=
-    for tool in rclone curl ours; do            # ours last, beside the best of the others
+    for tool in rclone curl ours hashed; do     # ours last, beside the best of the others
         file=$work/results/$case.$tool
         [ -f "$file" ] || continue
         wall=$(median 1 "$file")
-        [ $tool = ours ] || best=$(printf '%s\n' ${best:+"$best"} "$wall" | sort -g | head -n 1)
+        [[ $tool = ours || $tool = hashed ]] || best=$(printf '%s\n' ${best:+"$best"} "$wall" | sort -g | head -n 1)
         echo "$case $tool $total $wall $(median 2 "$file") $(median 3 "$file") $(median 4 "$file") $best"
     done
 done | awk '{ printf "%-8s %-7s %8.3f %8.0f %13.3f %9.1f %13.3f %6.2f %11s\n",
-    $1, $2, $4, $3 / $4 / 1e6, $5, $6, $7, ($5 + $7) / $4, $2 == "ours" ? sprintf("%.2f", $4 / $8) : "" }'
+    $1, $2, $4, $3 / $4 / 1e6, $5, $6, $7, ($5 + $7) / $4, $2 == "ours" || $2 == "hashed" ? sprintf("%.2f", $4 / $8) : "" }'
