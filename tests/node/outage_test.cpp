@@ -273,6 +273,16 @@ TEST_CASE("outages: said once and once more when over; a stop ends the wait and 
     CHECK(lines[1].find("works again") != std::string::npos);
     CHECK(clock.now_ms() < 60'000 + 20 * 1000);
 
+    // What fails alone does not flap with what works.
+    for (int i = 0; i < 5; ++i) {
+        CHECK_FALSE(outages.reached(*bucket, broken, "deleting"));
+        CHECK(outages.reached(*bucket, works));
+    }
+    CHECK(lines.size() == 3);
+    CHECK(outages.reached(*bucket, works, "deleting"));
+    REQUIRE(lines.size() == 4);
+    CHECK(lines[3].find("deleting works again") != std::string::npos);
+
     CHECK_THROWS_AS(outages.reached(*bucket, [] { fail(ExitCode::diverged, "another state"); }), Error);
     CHECK_THROWS_AS(outages.reached(*bucket, [] { fail(ExitCode::input, "nonsense"); }), Error);
 
@@ -282,5 +292,5 @@ TEST_CASE("outages: said once and once more when over; a stop ends the wait and 
         broken();
     }));
     CHECK(clock.now_ms() == before);
-    CHECK(lines.size() == 2);
+    CHECK(lines.size() == 4);
 }
