@@ -1,7 +1,7 @@
 #include "node/follower.h"
 
 #include "base/error.h"
-#include "node/in_parallel.h"
+#include "base/in_parallel.h"
 #include "weights/checkpoint.h"
 
 #include <nlohmann/json.hpp>

@@ -96,7 +96,8 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
     const BucketAddress address = published_address(options_, *payload_bucket_);
     chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description), &stop_);
     uid_ = chain_->join(identity_, address, role);
-    outages_.reached(*payload_bucket_, [this] { payload_bucket_->sweep_unfinished(); });
+    outages_.reached(
+        *payload_bucket_, [this] { payload_bucket_->sweep_unfinished(); }, "sweeping unfinished uploads");
     events_.write(clock_.now_ms(), "start",
                   {{"role", role},
                    {"hotkey", to_hex(identity_.hotkey())},

@@ -343,14 +343,15 @@ void Miner::forget_old_payloads(int64_t window) {
     const int64_t newest = window - follower_.description().payload_windows;
     if (newest < 0) return;
     Bucket& bucket = follower_.payload_bucket();
-    follower_.outages().reached(bucket, [&] {
+    const auto forget = [&] {
         if (!forgotten_) {
             forget_leftovers(newest);
             forgotten_ = newest;
         }
         for (; *forgotten_ < newest; ++*forgotten_)
             bucket.remove(payload_key(*forgotten_ + 1, follower_.identity().hotkey()));
-    });
+    };
+    follower_.outages().reached(bucket, forget, "deleting old payloads");
 }
 
 // What earlier lives of this miner left. Keys ascend with the window; others' payloads may be among them.

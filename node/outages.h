@@ -48,25 +48,27 @@ class Outages {
           longest_pause_ms_(longest_pause_ms) {}
 
     // True when `action` did its work with `bucket`; false when the bucket failed (Error(storage)) or a stop
-    // ended it. Every other error goes on to the caller.
-    bool reached(Bucket& bucket, const std::function<void()>& action);
+    // ended it. Every other error goes on to the caller. `task`: of what may fail alone for long, such as
+    // deleting with a key that may not: an outage of its own.
+    bool reached(Bucket& bucket, const std::function<void()>& action, const std::string& task = "");
     // Again and again until it is done; false when stopped, or when `until_ms` came first.
-    bool reached_by(int64_t until_ms, Bucket& bucket, const std::function<void()>& action);
+    bool reached_by(int64_t until_ms, Bucket& bucket, const std::function<void()>& action,
+                    const std::string& task = "");
 
   private:
     struct Outage {
         int64_t since_ms = 0;
         int64_t failures = 0;
     };
-    void note_failure(const Bucket& bucket, const Error& error);
-    void note_success(const Bucket& bucket);
+    void note_failure(const Bucket& bucket, const std::string& task, const Error& error);
+    void note_success(const Bucket& bucket, const std::string& task);
 
     Clock& clock_;
     const std::atomic<bool>& stop_;
     EventLog& events_;
     std::function<void(const std::string&)> say_;
     int64_t longest_pause_ms_;
-    std::map<const Bucket*, Outage> ongoing_;
+    std::map<std::pair<const Bucket*, std::string>, Outage> ongoing_;
 };
 
 }  // namespace templar

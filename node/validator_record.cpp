@@ -1,6 +1,6 @@
 // What a validator decides about a window: who is gathered, whose payloads count (docs/protocol.md §6, §8.4).
 #include "engine/optim/schedule.h"
-#include "node/in_parallel.h"
+#include "base/in_parallel.h"
 #include "node/validator.h"
 
 #include <algorithm>

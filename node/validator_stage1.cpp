@@ -1,5 +1,5 @@
 // What a validator finds out about a window's submissions before it judges them (docs/protocol.md §8.1).
-#include "node/in_parallel.h"
+#include "base/in_parallel.h"
 #include "node/validator.h"
 
 #include <nlohmann/json.hpp>
@@ -74,7 +74,7 @@ bool Validator::read_commits(Window& found, int64_t until_ms) {
     for (const Neuron& peer : follower_.chain().neurons())
         if (peer.role == "miner") found.unread.emplace(peer.hotkey, "not asked for");
     const int64_t least_ms = follower_.clock().now_ms() + follower_.description().record_ms;
-    outages.reached_by(std::max(until_ms, least_ms), bucket, [&] {
+    const auto read = [&] {
         std::vector<Hotkey> hotkeys;
         std::vector<std::string> keys;
         for (const auto& [hotkey, reason] : found.unread) {
@@ -94,7 +94,8 @@ bool Validator::read_commits(Window& found, int64_t until_ms) {
             take_commit(found, hotkeys[i], results[i]);
         }
         if (trouble) throw Error(*trouble);
-    });
+    };
+    outages.reached_by(std::max(until_ms, least_ms), bucket, read, "reading commits");
     return !follower_.stopping();
 }
 

@@ -1,13 +1,16 @@
 #!/bin/bash
 # Our S3 client beside rclone and curl, against one real S3 server on this machine: a gather (15 objects of
-# 24 MB) and an upload (one). The tools take turns, ROUNDS times; every object lies in memory on both sides.
-# Prints medians.
+# 24 MB) and an upload (one). The tools take turns, ROUNDS times. Prints medians.
+#   gather  every object ends in memory: ours in the process itself, the others' files on a tmpfs; "hashed" is ours
+#           with the SHA-256 of each object, which the others do not compute
+#   files   ours to files too
+#   read    bytes read and dropped by curl, for scale: nobody can use them
 #
 #   bench_s3.sh [FOLDER_OF_PROGRAMS]      default build/bin; environment: ROUNDS (7)
 #
 # Server and client share the machine's cores: where "cores" (of both together) nears what there is, the
 # machine is the limit, and the client's own CPU seconds tell the tools apart. Where it stays far below, other
-# work on the machine is. Ours alone computes each object's SHA-256.
+# work on the machine is.
 
 set -eu
 umask 077
@@ -65,11 +68,12 @@ fetch=(curl -q --silent --fail --parallel --parallel-max "$objects" --parallel-i
 
 choose() { # CASE TOOL: sets `command`
     case "$1 $2" in
-    "gather ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --to "$work/out") ;;
+    "files ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --to "$work/out" --no-hash) ;;
     "gather rclone") command=(rclone copy :s3:bench/gather "$work/out/gather" "${quick[@]}") ;;
     "gather curl") command=("${fetch[@]}" --create-dirs --config "$work/to") ;;
-    "discard ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard) ;;
-    "discard curl") command=("${fetch[@]}" --config "$work/discard") ;;
+    "gather ours") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard --no-hash --parallel "$objects") ;;
+    "gather hashed") command=("$bucket" get "$url" "${keys[@]}" "${own[@]}" --discard --parallel "$objects") ;;
+    "read curl") command=("${fetch[@]}" --config "$work/discard") ;;
     "upload ours") command=("$bucket" put "$url" "$work/in/0" upload "${own[@]}" --replace) ;;
     "upload rclone") command=(rclone copyto "$work/in/0" :s3:bench/upload "${quick[@]}") ;;
     "upload curl") command=(curl -q --silent --fail --config "$work/upload") ;;
@@ -104,7 +108,7 @@ measure() { # CASE TOOL: a line "wall user system rss_kib server" to results/CAS
     after=$(server_cpu)
     echo "$begin $end $(tail -n 1 "$work/used") $before $after" |
         awk '{ print $2 - $1, $3 + $4, $5 / 1024, $7 - $6 }' >>"$work/results/$1.$2"
-    [ "$1" != gather ] || for ((i = 0; i < objects; ++i)); do cmp "$work/in/$i" "$work/out/gather/$i"; done
+    [ ! -d "$work/out" ] || for ((i = 0; i < objects; ++i)); do cmp "$work/in/$i" "$work/out/gather/$i"; done
 }
 
 median() { # COLUMN FILE
@@ -114,7 +118,7 @@ median() { # COLUMN FILE
 
 mkdir "$work/results"
 for ((round = 0; round <= rounds; ++round)); do
-    for pair in "gather ours" "gather rclone" "gather curl" "discard ours" "discard curl" \
+    for pair in "gather ours" "gather hashed" "gather rclone" "gather curl" "files ours" "read curl" \
         "upload ours" "upload rclone" "upload curl"; do
         # shellcheck disable=SC2086
         measure $pair
@@ -124,17 +128,17 @@ done
 
 echo "$objects objects of $((bytes / 1000000)) MB, $(nproc) cores, medians of $rounds rounds, $(date -u +%F)"
 printf '%-8s %-7s %8s %8s %13s %9s %13s %6s %11s\n' \
-    case tool wall_s MB/s client_cpu_s rss_MiB server_cpu_s cores ours/best
-for case in gather discard upload; do
+    case tool wall_s MB/s client_cpu_s rss_MiB server_cpu_s cores best/ours
+for case in gather files read upload; do
     total=$((bytes * objects))
     [ $case != upload ] || total=$bytes
-    best=
-    for tool in rclone curl ours; do            # ours last, beside the best of the others
+    [ $case = files ] || best=          # files are compared with the others' gather, which is to files
+    for tool in rclone curl ours hashed; do     # ours last, beside the best of the others
         file=$work/results/$case.$tool
         [ -f "$file" ] || continue
         wall=$(median 1 "$file")
-        [ $tool = ours ] || best=$(printf '%s\n' ${best:+"$best"} "$wall" | sort -g | head -n 1)
+        [[ $tool = ours || $tool = hashed ]] || best=$(printf '%s\n' ${best:+"$best"} "$wall" | sort -g | head -n 1)
         echo "$case $tool $total $wall $(median 2 "$file") $(median 3 "$file") $(median 4 "$file") $best"
     done
 done | awk '{ printf "%-8s %-7s %8.3f %8.0f %13.3f %9.1f %13.3f %6.2f %11s\n",
-    $1, $2, $4, $3 / $4 / 1e6, $5, $6, $7, ($5 + $7) / $4, $2 == "ours" ? sprintf("%.2f", $4 / $8) : "" }'
+    $1, $2, $4, $3 / $4 / 1e6, $5, $6, $7, ($5 + $7) / $4, $2 == "ours" || $2 == "hashed" ? $8 == "" ? "" : sprintf("%.2f", $8 / $4) : "" }'

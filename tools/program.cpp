@@ -42,8 +42,8 @@ double monotonic_seconds() {
 }  // namespace
 
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
-                const std::function<std::function<int()>(CLI::App&)>& define) {
-    restart_with_passive_waiting(argv);
+                const std::function<std::function<int()>(CLI::App&)>& define, Work work) {
+    if (work == Work::computes) restart_with_passive_waiting(argv);
     struct sigaction action {};
     action.sa_handler = on_stop_signal;
     ::sigaction(SIGINT, &action, nullptr);

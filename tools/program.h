@@ -13,12 +13,16 @@ class App;
 
 namespace templar {
 
+// What a program spends its time on. One that computes runs OpenMP kernels, and is started again with
+// OMP_WAIT_POLICY=passive when the environment says nothing: spinning threads cost several programs on one
+// machine most of their speed.
+enum class Work { computes, moves };
+
 // Runs `define` (which adds options to the app), parses argv, runs the function that `define` returned, and
 // turns whatever happens into an exit code. --help ends with the exit code table; --version prints the
-// version. A program that runs OpenMP kernels is started again with OMP_WAIT_POLICY=passive when the
-// environment says nothing: spinning threads cost several programs on one machine most of their speed.
+// version.
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
-                const std::function<std::function<int()>(CLI::App&)>& define);
+                const std::function<std::function<int()>(CLI::App&)>& define, Work work = Work::computes);
 
 // Becomes true at the first Ctrl-C (SIGINT) or SIGTERM; a second one ends the process at once.
 const std::atomic<bool>& stop_requested();

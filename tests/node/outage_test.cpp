@@ -1,5 +1,4 @@
 // Buckets that fail for a while under a running swarm.
-#include "node/in_parallel.h"
 #include "node/outages.h"
 #include "sample.h"
 #include "tests/net/forwarding_bucket.h"
@@ -274,6 +273,16 @@ TEST_CASE("outages: said once and once more when over; a stop ends the wait and 
     CHECK(lines[1].find("works again") != std::string::npos);
     CHECK(clock.now_ms() < 60'000 + 20 * 1000);
 
+    // What fails alone does not flap with what works.
+    for (int i = 0; i < 5; ++i) {
+        CHECK_FALSE(outages.reached(*bucket, broken, "deleting"));
+        CHECK(outages.reached(*bucket, works));
+    }
+    CHECK(lines.size() == 3);
+    CHECK(outages.reached(*bucket, works, "deleting"));
+    REQUIRE(lines.size() == 4);
+    CHECK(lines[3].find("deleting works again") != std::string::npos);
+
     CHECK_THROWS_AS(outages.reached(*bucket, [] { fail(ExitCode::diverged, "another state"); }), Error);
     CHECK_THROWS_AS(outages.reached(*bucket, [] { fail(ExitCode::input, "nonsense"); }), Error);
 
@@ -283,32 +292,5 @@ TEST_CASE("outages: said once and once more when over; a stop ends the wait and 
         broken();
     }));
     CHECK(clock.now_ms() == before);
-    CHECK(lines.size() == 2);
-}
-
-TEST_CASE("in_parallel does every job once, whatever the others do") {
-    for (int64_t count : {0, 1, 3, 200}) {
-        std::vector<std::atomic<int>> done(static_cast<size_t>(count));
-        in_parallel(
-            count, [&](int64_t i) { ++done[static_cast<size_t>(i)]; }, 7);
-        for (const auto& times : done) CHECK(times == 1);
-    }
-    std::atomic<int> done{0};
-    try {
-        in_parallel(20, [&](int64_t i) {
-            ++done;
-            if (i % 5 == 3) fail(ExitCode::input, "job {}", i);
-        });
-        FAIL("nothing was thrown");
-    } catch (const Error& error) {
-        CHECK(std::string(error.what()) == "job 3");
-    }
-    CHECK(done == 20);
-    // Who waits holds up nobody: all of these are under way at once.
-    std::atomic<int> started{0};
-    in_parallel(20, [&](int64_t) {
-        ++started;
-        while (started < 20) std::this_thread::yield();
-    });
-    CHECK(started == 20);
+    CHECK(lines.size() == 4);
 }

@@ -156,6 +156,7 @@ std::function<int()> define(CLI::App& app) {
         ->type_name("FOLDER")
         ->default_str("");
     command->add_flag("--discard", options->discard, "only read, to see the speed");
+    command->add_flag("!--no-hash", options->get.hash, "compute no SHA-256");
     command->add_flag("--replace", options->get.replace, "also files that are there");
     command->add_option("--parallel", options->get.parallel, "objects at a time")->check(CLI::Range(1, 64));
 
@@ -215,5 +216,5 @@ int main(int argc, char** argv) {
     return templar::run_program(argc, argv, "bucket",
                                 "Looks into buckets, moves objects in and out, and tells whether a bucket is "
                                 "fit for a run.",
-                                templar::define);
+                                templar::define, templar::Work::moves);
 }

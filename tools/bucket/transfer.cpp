@@ -1,6 +1,7 @@
 #include "tools/bucket/transfer.h"
 
 #include "base/file.h"
+#include "base/in_parallel.h"
 #include "base/sha256.h"
 #include "net/bucket/file_bucket.h"
 #include "net/bucket/key.h"
@@ -10,8 +11,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
-#include <exception>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -48,37 +47,6 @@ std::string time_text(int64_t unix_ms) {
 
 void stop_when_asked() {
     if (stop_requested()) fail(ExitCode::interrupted, "stopped; what was not finished is not there");
-}
-
-// work(0) … work(count − 1), `width` at a time. After the first that throws no other begins; its error is
-// thrown once all that had begun have ended.
-void in_parallel(size_t count, int width, const std::function<void(size_t)>& work) {
-    std::mutex mutex;
-    size_t next = 0;
-    std::exception_ptr error;
-    const auto loop = [&] {
-        for (;;) {
-            size_t mine = 0;
-            {
-                const std::lock_guard lock(mutex);
-                if (error || next == count) return;
-                mine = next++;
-            }
-            try {
-                stop_when_asked();
-                work(mine);
-            } catch (...) {
-                const std::lock_guard lock(mutex);
-                if (!error) error = std::current_exception();
-            }
-        }
-    };
-    {
-        std::vector<std::jthread> threads;
-        for (size_t i = 1; i < std::min(count, static_cast<size_t>(width)); ++i) threads.emplace_back(loop);
-        loop();
-    }
-    if (error) std::rethrow_exception(error);
 }
 
 // Room for objects in memory: who does not fit waits, who is alone always fits.
@@ -121,13 +89,16 @@ std::vector<std::string> without_repeats(std::vector<std::string> keys) {
 
 std::vector<int64_t> sizes_of(Bucket& bucket, const std::vector<std::string>& keys, int parallel) {
     std::vector<int64_t> sizes(keys.size());
-    in_parallel(keys.size(), parallel, [&](size_t i) {
+    const auto look = [&](int64_t number) {
+        stop_when_asked();
+        const auto i = static_cast<size_t>(number);
         const std::optional<ObjectInfo> info = bucket.head(keys[i]);
         if (!info)
             fail(ExitCode::input, "{} has no object {}; `bucket ls` shows what there is", bucket.url(),
                  keys[i]);
         sizes[i] = info->size;
-    });
+    };
+    in_parallel(std::ssize(keys), look, parallel);
     return sizes;
 }
 
@@ -216,21 +187,24 @@ void get_objects(Bucket& bucket, std::vector<std::string> keys, const GetOptions
 
     Room room;
     std::vector<std::string> hashes(keys.size());
-    in_parallel(keys.size(), options.parallel, [&](size_t i) {
+    const auto get = [&](int64_t number) {
+        stop_when_asked();
+        const auto i = static_cast<size_t>(number);
         const RoomFor mine(room, sizes[i]);
         const std::optional<Object> object = bucket.fetch(keys[i], sizes[i]);
         if (!object)
             fail(ExitCode::storage, "object {} was removed meanwhile; look again with `bucket ls`", keys[i]);
-        hashes[i] = to_hex(sha256(object->bytes));
+        if (options.hash) hashes[i] = to_hex(sha256(object->bytes));
         if (folder && options.replace)
             folder->put(keys[i], object->bytes);
         else if (folder && !folder->create(keys[i], object->bytes))
             fail(ExitCode::storage, "{} exists already; choose another folder, or say --replace",
                  (options.folder / keys[i]).string());
         meter.finished(sizes[i]);
-    });
+    };
+    in_parallel(std::ssize(keys), get, options.parallel);
     const std::string summary = meter.summary();
-    for (size_t i = 0; i < keys.size(); ++i) fmt::print("{}  {}\n", hashes[i], keys[i]);
+    for (size_t i = 0; options.hash && i < keys.size(); ++i) fmt::print("{}  {}\n", hashes[i], keys[i]);
     fmt::print(stderr, "bucket: {}\n", summary);
 }
 

@@ -32,10 +32,11 @@ void list_objects(Bucket& bucket, const std::string& prefix, int64_t limit);
 
 struct GetOptions {
     std::filesystem::path folder{};  // empty: read and forget
-    int parallel = 4;                // objects at a time
+    int parallel = 8;                // objects at a time
     bool replace = false;            // files that are there
+    bool hash = true;                // print the SHA-256 of every object
 };
-// Prints the SHA-256 of every object. Each becomes the file of its key's name below the folder.
+// Each becomes the file of its key's name below the folder.
 void get_objects(Bucket& bucket, std::vector<std::string> keys, const GetOptions& options, Meter& meter);
 
 void put_object(Bucket& bucket, const std::filesystem::path& file, const std::string& key, bool replace,

@@ -159,8 +159,10 @@ std::vector<std::string> SwarmFlags::command(const LocalSwarm& swarm, const Loca
                                      peer.folder.string(),
                                      "--run-id",
                                      to_hex(swarm.created.run.id)};
-    if (!peer.payload_url.empty())
-        argv.insert(argv.end(), {"--payload-bucket", peer.payload_url, "--allow-http", "--allow-private"});
+    if (!peer.payload_url.empty()) argv.insert(argv.end(), {"--payload-bucket", peer.payload_url});
+    // A server of one's own, such as that of tools/s3_server.sh.
+    if (peer.payload_url.find("endpoint=http://") != std::string::npos)
+        argv.insert(argv.end(), {"--allow-http", "--allow-private"});
     if (peer.role != "validator" && peer.role != "miner") argv.insert(argv.end(), {"--behaviour", peer.role});
     return argv;
 }

@@ -1,4 +1,4 @@
-#include "node/in_parallel.h"
+#include "base/in_parallel.h"
 
 #include <algorithm>
 #include <atomic>
@@ -12,12 +12,16 @@ namespace templar {
 void in_parallel(int64_t count, const std::function<void(int64_t)>& job, int64_t width) {
     std::vector<std::exception_ptr> errors(static_cast<size_t>(count));
     std::atomic<int64_t> next{0};
+    std::atomic<bool> failed{false};
     auto work = [&] {
-        for (int64_t i = next++; i < count; i = next++) {
+        while (!failed) {
+            const int64_t i = next++;
+            if (i >= count) return;
             try {
                 job(i);
             } catch (...) {
                 errors[static_cast<size_t>(i)] = std::current_exception();
+                failed = true;
             }
         }
     };

@@ -6,8 +6,9 @@
 
 namespace templar {
 
-// Does job(0) … job(count − 1), at most `width` at a time and beginning with the first, and returns when all
-// have ended. Then rethrows what the first of them (by number) threw. Jobs must not sleep on a clock.
+// Does job(0) … job(count − 1), at most `width` at a time and beginning with the first. After one has thrown
+// no other begins; when all that began have ended the first error (by number) is thrown again. Jobs must not
+// sleep on a virtual clock.
 void in_parallel(int64_t count, const std::function<void(int64_t)>& job, int64_t width = 64);
 
 }  // namespace templar
