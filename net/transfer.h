@@ -16,7 +16,8 @@ struct ByteRange {
 // Looks at the bytes of an object as they arrive: called for every part that is complete, in any order, one
 // call at a time, while the others still travel. Returns the ranges (within what has arrived) that are not
 // what they should be: they alone are fetched again, each at most twice. Throws Error(input) to give the
-// object up.
+// object up. Called with [0, 0) when the object changed and its reading begins again: nothing has
+// arrived then.
 using ArrivalCheck = std::function<std::vector<ByteRange>(ByteSpan object, ByteRange arrived)>;
 
 // Told now and then of a transfer that takes long: key, bytes done, bytes in all.

@@ -18,6 +18,19 @@ namespace {
 constexpr int64_t max_text_bytes = int64_t{1} << 32;
 constexpr int64_t shard_tokens = 4 << 20;
 
+// Records and ledger entries of one name would replace each other where a service ignores If-None-Match.
+void check_write_once(Bucket& bucket) {
+    const std::string key = "check-write-once";
+    bucket.put(key, as_bytes("first"));
+    const bool replaced = bucket.create(key, as_bytes("second"));
+    bucket.remove(key);
+    if (replaced)
+        fail(ExitCode::storage,
+             "{}: the service replaces an object where If-None-Match: * forbids it; a run "
+             "cannot be kept there, choose another service",
+             bucket.url());
+}
+
 Bytes genesis_object(const Layout& layout, std::span<const float> theta, const Digest& root) {
     std::vector<NamedTensor> tensors;
     for (const TensorLayout& tensor : layout.tensors)
@@ -69,6 +82,7 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
     bucket_options.create = true;
     bucket_options.clock = &clock;
     const std::unique_ptr<Bucket> bucket = open_bucket(options.bucket_url, bucket_options);
+    check_write_once(*bucket);
     if (bucket->head("run.json"))
         fail(ExitCode::input, "{} holds a run already; choose an empty bucket or folder", options.bucket_url);
 
@@ -112,7 +126,9 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
     say(fmt::format("genesis: {} parameters in {} tensors, payload {} bytes per window, root {}",
                     layout.parameters, layout.tensors.size(), layout.payload_bytes,
                     to_hex(description.genesis_root).substr(0, 16)));
-    if (description.t0_ms == 0) description.t0_ms = clock.now_ms() + options.start_delay_ms;
+    // S3's times are whole seconds: only where windows begin on one does "before the window's end" mean that.
+    if (description.t0_ms == 0)
+        description.t0_ms = (clock.now_ms() + options.start_delay_ms + 999) / 1000 * 1000;
     created.run = create_run(*bucket, description);
     return created;
 }

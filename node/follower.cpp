@@ -120,8 +120,11 @@ Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hot
         check_codes(payload);
         return {std::move(payload), object->modified_ms, Reason::none, {}};
     } catch (const Error& error) {
-        const bool arrived = bucket && error.code() == ExitCode::input;
-        return {{}, 0, arrived ? Reason::malformed : Reason::not_retrievable, error.what()};
+        if (bucket && error.code() == ExitCode::input) return {{}, 0, Reason::malformed, error.what()};
+        // Why is for this operator: published, it would tell a stranger what this machine can connect to.
+        events_.write(clock_.now_ms(), "unreachable",
+                      {{"hotkey", to_hex(hotkey)}, {"window", window}, {"reason", error.what()}});
+        return {{}, 0, Reason::not_retrievable, "its bucket could not be read"};
     }
 }
 
@@ -135,8 +138,12 @@ WirePayload Follower::check_object(const Bytes& object, int64_t window, const Ho
 // accepted stops nobody, and a newcomer finds the payloads of windows long gone. The recorded hash makes any
 // source as good as another.
 std::vector<BucketAddress> Follower::sources(const Hotkey& owner) const {
-    std::vector<Hotkey> holders = {owner};
+    std::vector<Hotkey> holders;
     for (const ValidatorEntry& validator : run_.description.validators) holders.push_back(validator.hotkey);
+    // Owners delete what is older than payload_windows.
+    const RunDescription& run = description();
+    const bool old = clock_.now_ms() > run.start_ms(window_ + 1 + run.payload_windows);
+    holders.insert(old ? holders.end() : holders.begin(), owner);
     std::vector<BucketAddress> places;
     for (const Hotkey& holder : holders)
         if (const Neuron* neuron = chain_->find(holder)) places.push_back(neuron->bucket);
@@ -224,6 +231,12 @@ void Follower::catch_up() {
         if (!payloads) return;
         apply(*record, *payloads);
     }
+}
+
+int64_t Follower::local_time(int64_t ms) const {
+    constexpr int64_t half_a_second = 500;  // the service tells whole ones
+    const std::optional<int64_t> difference = bucket_->clock_difference_ms();
+    return difference ? ms + std::max<int64_t>(0, half_a_second - *difference) : ms;
 }
 
 TransferStats Follower::traffic() const {

@@ -55,6 +55,8 @@ class Follower {
     // How many windows ago `root` was the state; empty when it is not among the last 16.
     std::optional<int64_t> windows_behind(const Digest& root) const;
 
+    // When the run's bucket has passed the moment `ms` for certain, by the local clock.
+    int64_t local_time(int64_t ms) const;
     // False when stopped before the deadline.
     bool sleep_until(int64_t deadline_ms) { return clock_.sleep_until(deadline_ms, stop_); }
 
@@ -98,6 +100,7 @@ class Follower {
     TransferStats traffic() const;
 
   private:
+    void check_payload_bucket(const BucketAddress& address);
     void open_data();
     void open_genesis();
     void check_clock();

@@ -94,6 +94,7 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
     open_data();
     open_genesis();
     const BucketAddress address = published_address(options_, *payload_bucket_);
+    check_payload_bucket(address);
     chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description), &stop_);
     uid_ = chain_->join(identity_, address, role);
     outages_.reached(
@@ -115,6 +116,25 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
 Follower::~Follower() {
     if (replica_)
         events_.write(clock_.now_ms(), "stop", {{"window", window_}, {"root", to_hex(replica_->root())}});
+}
+
+// Before the address is published for everyone: this program can write there, and the others can read it. A
+// name that nobody else uses; it is removed again where this key may.
+void Follower::check_payload_bucket(const BucketAddress& address) {
+    if (!address.url.starts_with("s3://")) return;
+    const std::string key = "payload/check-" + to_hex(identity_.hotkey());
+    payload_bucket_->put(key, identity_.hotkey());
+    const std::unique_ptr<Bucket> as_others =
+        open_peer_bucket(address.url, address.read_key, {.allow_http = true, .allow_private = true}, &stop_);
+    const std::optional<Bytes> found = as_others->get(key, std::ssize(identity_.hotkey()));
+    if (!found ||
+        !std::equal(found->begin(), found->end(), identity_.hotkey().begin(), identity_.hotkey().end()))
+        fail(ExitCode::storage,
+             "{}: profile [{}], which is published, does not read there what profile of "
+             "--payload-bucket writes: look at both",
+             address.url, options_.read_profile);
+    outages_.reached(
+        *payload_bucket_, [&] { payload_bucket_->remove(key); }, "removing what start-up tried");
 }
 
 void Follower::open_data() {

@@ -96,6 +96,10 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
         create.bucket.allow_http = true;
         create.bucket.stop = options.stop;
     }
+    if (!options.bucket_url.empty()) {
+        swarm.bucket_url = options.bucket_url;
+        create.bucket = options.bucket;
+    }
     create.bucket_url = swarm.bucket_url;
     create.texts = options.texts;
     create.description = options.run;
@@ -111,6 +115,8 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock) {
             if (swarm.peers.back().role == "validator")
                 create.description.validators.push_back({swarm.peers.back().hotkey, 1.0});
         }
+    for (const Hotkey& hotkey : options.other_validators)
+        create.description.validators.push_back({hotkey, 1.0});
     swarm.created = create_run_from_text(create, clock);
     describe(swarm, options);
     return swarm;

@@ -31,6 +31,11 @@ struct LocalSwarmOptions {
     // A key file with the sections `run` and NAME and NAME-read of every participant: keys, endpoint and
     // region of buckets of these names (tools/s3_server.sh writes one). Empty: everything is in folders.
     std::filesystem::path s3_credentials{};
+    // Where the run is made when neither the folder nor s3_credentials says: any bucket, for participants
+    // elsewhere.
+    std::string bucket_url{};
+    BucketOptions bucket{};
+    std::vector<Hotkey> other_validators{};  // by rank, after those made here
     const std::atomic<bool>* stop = nullptr;
     std::function<void(const std::string&)> say;
 };
@@ -42,9 +47,8 @@ struct LocalSwarm {
     CreatedRun created;
 };
 
-// Makes folder/bucket or s3://run (the run), folder/peers/<name>/credentials (its S3 keys: profiles run,
-// payload and read),
-// folder/peers/<name>/key and folder/swarm.json (read by report).
+// Makes the run (in folder/bucket, s3://run or bucket_url), folder/peers/<name>/key, with s3_credentials also
+// folder/peers/<name>/credentials (profiles run, payload and read), and folder/swarm.json (read by report).
 // Throws Error(input) when the folder holds a run already.
 LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock);
 

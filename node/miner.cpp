@@ -124,19 +124,23 @@ void Miner::mine_window() {
     const bool accepted = payloads->contains(follower_.identity().hotkey());
     if (options_.behaviour == Behaviour::copycat) seen_ = std::move(*payloads);
     forget_old_payloads(window);
-    log_window(window, work ? &*work : nullptr, committed, accepted, before);
+    log_window(window, work ? &*work : nullptr, committed, accepted, record->rejected, before);
 }
 
 void Miner::log_window(int64_t window, const Work* work, bool committed, bool accepted,
-                       const TransferStats& before) {
+                       const std::vector<RecordRejection>& rejected, const TransferStats& before) {
+    std::string outcome = !work ? "too late to train" : !committed ? "not committed" : "accepted";
+    if (committed && !accepted) {
+        outcome = "not among those merged";
+        for (const RecordRejection& rejection : rejected)
+            if (rejection.hotkey == follower_.identity().hotkey())
+                outcome = fmt::format("refused: {}: {}", rejection.reason, rejection.evidence);
+    }
     const int64_t tokens = work ? work->tokens : 0;
     const double loss = work ? work->loss : 0.0, seconds = phases_["train"];
     const TransferStats traffic = follower_.traffic() - before;
     follower_.say(fmt::format("window {}: {} tokens, loss {:.4f}, {}, state {}", window, tokens, loss,
-                              !committed ? "not committed"
-                              : accepted ? "accepted"
-                                         : "not in the record: see scores/",
-                              to_hex(follower_.replica().root()).substr(0, 16)));
+                              outcome, to_hex(follower_.replica().root()).substr(0, 16)));
     follower_.events().write(
         follower_.clock().now_ms(), "window",
         {{"window", window},
@@ -312,7 +316,9 @@ bool Miner::commit(const Work& work) {
 }
 
 bool Miner::try_to_commit(const std::string& key, const Bytes& object, bool in_time) {
-    if (in_time && follower_.bucket().create(key, object)) return true;
+    const int64_t left_ms =
+        follower_.description().start_ms(follower_.window() + 1) - follower_.clock().now_ms();
+    if (in_time && follower_.bucket().create(key, object, std::max<int64_t>(1, left_ms))) return true;
     // Ed25519 is deterministic: an own commit from before a restart has the same bytes.
     std::optional<Bytes> there;
     try {
@@ -333,7 +339,10 @@ void Miner::reveal(const Work& work, int64_t window) {
     const int64_t deadline = run.start_ms(window + 1) + run.put_ms;
     Bucket& bucket = follower_.payload_bucket();
     const std::string key = payload_key(window, follower_.identity().hotkey());
-    if (follower_.outages().reached_by(deadline, bucket, [&] { bucket.create(key, work.object); })) return;
+    if (follower_.outages().reached_by(deadline, bucket, [&] {
+            bucket.create(key, work.object, std::max<int64_t>(1, deadline - follower_.clock().now_ms()));
+        }))
+        return;
     if (!follower_.stopping())
         follower_.say(fmt::format("window {}: the payload could not be revealed in time", window));
 }

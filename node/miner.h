@@ -53,7 +53,7 @@ class Miner {
     void forget_leftovers(int64_t newest);
     int64_t time_needed_ms() const;
     void log_window(int64_t window, const Work* work, bool committed, bool accepted,
-                    const TransferStats& before);
+                    const std::vector<RecordRejection>& rejected, const TransferStats& before);
     std::filesystem::path outbox() const;
 
     MinerOptions options_;

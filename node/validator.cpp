@@ -117,7 +117,8 @@ bool Validator::validate_window() {
         // Commits are read as soon as their time is over: one that appears later, whatever time it claims, is
         // none.
         const PhaseTimer timer(phases_, "wait");
-        if (!follower_.sleep_until(run.start_ms(window + 1) + run.put_ms / 10)) return false;
+        if (!follower_.sleep_until(follower_.local_time(run.start_ms(window + 1)) + run.put_ms / 10))
+            return false;
         if (!read_commits(found, revealed_ms)) return false;
         if (!follower_.sleep_until(revealed_ms)) return false;
     }
@@ -171,6 +172,7 @@ bool Validator::validate_window() {
         gather_.erase(window);
         follower_.save_state({}, saved_text(gauntlet_, gather_now_, gather_));
     }
+    archive_others(record, *payloads);
     archive_leftovers();
     log_window(scores, found, record, heldout);
     return true;
@@ -285,8 +287,9 @@ void Validator::publish(Scores& scores, const Window& found) {
             if (state.weight > 0) weights.weights[hotkey] = state.weight;
         try {
             // Due again next window when it fails.
-            weights_due_ = !follower_.outages().reached(follower_.bucket(), [&] {
-                follower_.chain().publish_weights(follower_.identity(), weights);
+            const int64_t until_ms = follower_.clock().now_ms() + run.record_ms;
+            follower_.outages().reached(follower_.bucket(), [&] {
+                weights_due_ = !follower_.chain().publish_weights(follower_.identity(), weights, until_ms);
             });
         } catch (const Error& error) {
             note_trouble(error);
@@ -342,6 +345,12 @@ void Validator::log_window(const Scores& scores, const Window& found, const Reco
                          {"penalty", penalty}});
     }
     const TransferStats traffic = follower_.traffic() - traffic_before_;
+    if (!record.rejected.empty()) {
+        const RecordRejection& first = record.rejected.front();
+        follower_.say(fmt::format("window {}: refused {} ({}{}): {}", found.window, record.rejected.size(),
+                                  to_hex(first.hotkey).substr(0, 8), record.rejected.size() > 1 ? " …" : "",
+                                  first.reason + ": " + first.evidence));
+    }
     follower_.say(fmt::format(
         "window {}: loss {:.4f}{}, {} of {} payloads accepted, {} tokens, state {}", found.window,
         scores.train_loss, heldout ? fmt::format(", held-out {:.4f}", *heldout) : "", record.accepted.size(),

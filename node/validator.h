@@ -6,6 +6,8 @@
 #include "engine/gauntlet/stage2.h"
 #include "node/follower.h"
 
+#include <set>
+
 namespace templar {
 
 struct ValidatorOptions {
@@ -27,7 +29,7 @@ class Validator {
         int64_t window = 0;
         std::map<Hotkey, Commit> commits;
         std::map<Hotkey, int64_t> committed_ms;
-        std::map<Hotkey, std::string> unread;  // whose commits the bucket did not give, and why
+        std::set<Hotkey> unread;  // whose commits the bucket did not give
         std::map<Hotkey, Submission> submissions;
         Payloads payloads;  // arrived and well-formed
         std::map<Hotkey, Stage1Verdict> verdicts;
@@ -51,7 +53,8 @@ class Validator {
     Record make_record(const Window& found);
     std::vector<Hotkey> choose_gather(int64_t window);
     using ObjectsByKey = std::map<std::string, const Bytes*>;
-    std::vector<std::string> put_all(const ObjectsByKey& objects);
+    std::vector<std::string> put_all(const ObjectsByKey& objects, int64_t budget_ms);
+    void archive_others(const Record& record, const Payloads& payloads);
     void archive(const Record& record, const Window& found);
     void archive_leftovers();
     std::optional<Record> settle_record(const Window& found);
@@ -78,6 +81,7 @@ class Validator {
     std::vector<Hotkey> gather_now_;
     bool weights_due_ = false;
     int64_t promised_ = -1;                    // newest window whose secret is promised
+    std::set<Digest> archived_;                // objects of this window that archive() has seen to
     std::map<std::string, Bytes> unarchived_;  // objects that the archive's bucket has not taken, by key
     TransferStats traffic_before_;             // of this window
     std::map<std::string, double> phases_;

@@ -114,14 +114,14 @@ std::optional<Record> Validator::settle_record(const Window& found) {
 }
 
 // Into the archive, all at the same time. Returns the keys of those that are not there now.
-std::vector<std::string> Validator::put_all(const ObjectsByKey& objects) {
+std::vector<std::string> Validator::put_all(const ObjectsByKey& objects, int64_t budget_ms) {
     Bucket& bucket = follower_.payload_bucket();
     const std::vector<std::pair<std::string, const Bytes*>> list(objects.begin(), objects.end());
     std::vector<char> done(list.size(), 0);
     follower_.outages().reached(bucket, [&] {
         in_parallel(std::ssize(list), [&](int64_t job) {
             const auto i = static_cast<size_t>(job);
-            bucket.put(list[i].first, *list[i].second);
+            bucket.put(list[i].first, *list[i].second, budget_ms);
             done[i] = 1;
         });
     });
@@ -132,18 +132,28 @@ std::vector<std::string> Validator::put_all(const ObjectsByKey& objects) {
 }
 
 // Before the record says that they count, the accepted objects are where everyone can read them. A bucket
-// that has not taken all of the last windows' is not waited for: their owners have them, too.
+// that is slow is not waited for longer than another validator would wait for the record, and one that has
+// not taken all of the last windows' not at all: their owners have them, too.
 void Validator::archive(const Record& record, const Window& found) {
     ObjectsByKey objects;
     for (const RecordEntry& entry : record.accepted)
         objects[payload_key(record.window, entry.hotkey)] = &found.payloads.at(entry.hotkey).object;
     std::vector<std::string> missing;
     if (unarchived_.empty()) {
-        missing = put_all(objects);
+        missing = put_all(objects, follower_.description().record_ms);
     } else {
         for (const auto& [key, object] : objects) missing.push_back(key);
     }
     for (const std::string& key : missing) unarchived_[key] = *objects.at(key);
+    for (const RecordEntry& entry : record.accepted) archived_.insert(entry.object_hash);
+}
+
+// When another validator's record counts, its payloads are kept here too: one archive is none.
+void Validator::archive_others(const Record& record, const Payloads& payloads) {
+    for (const RecordEntry& entry : record.accepted)
+        if (!archived_.contains(entry.object_hash))
+            unarchived_[payload_key(record.window, entry.hotkey)] = payloads.at(entry.hotkey).object;
+    archived_.clear();
 }
 
 void Validator::archive_leftovers() {
@@ -153,7 +163,10 @@ void Validator::archive_leftovers() {
     ObjectsByKey objects;
     for (const auto& [key, object] : unarchived_) objects[key] = &object;
     std::map<std::string, Bytes> left;
-    for (const std::string& key : put_all(objects)) left[key] = std::move(unarchived_.at(key));
+    const int64_t now = follower_.clock().now_ms();
+    const RunDescription& run = follower_.description();
+    const int64_t budget_ms = std::max(run.put_ms, run.start_ms(follower_.window() + 1) - now);
+    for (const std::string& key : put_all(objects, budget_ms)) left[key] = std::move(unarchived_.at(key));
     unarchived_ = std::move(left);
 }
 
@@ -164,6 +177,8 @@ Record Validator::write_record(const Record& record) {
     if (follower_.bucket().create(key, object)) return record;
     if (std::optional<Record> found = find_record_or_dispute()) return *found;
     follower_.bucket().put(key, object);  // a stranger's bytes were in the record's place
+    // Another validator may have done the same.
+    if (std::optional<Record> found = find_record_or_dispute()) return *found;
     return record;
 }
 

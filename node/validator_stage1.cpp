@@ -26,10 +26,13 @@ void Validator::collect(Window& found) {
     const int64_t deadline_ms =
         std::max(record_due_ms(found.window), follower_.clock().now_ms() + run.record_ms);
     std::vector<Judged> judged(peers.size());
-    in_parallel(static_cast<int64_t>(peers.size()), [&](int64_t job) {
-        const auto i = static_cast<size_t>(job);
-        judged[i] = judge_submission(found, peers[i], deadline_ms);
-    });
+    in_parallel(
+        static_cast<int64_t>(peers.size()),
+        [&](int64_t job) {
+            const auto i = static_cast<size_t>(job);
+            judged[i] = judge_submission(found, peers[i], deadline_ms);
+        },
+        std::ssize(peers));  // who dawdles holds up nobody
     for (size_t i = 0; i < peers.size(); ++i) {
         const Hotkey& hotkey = peers[i].hotkey;
         found.submissions.emplace(hotkey, std::move(judged[i].submission));
@@ -72,12 +75,12 @@ bool Validator::read_commits(Window& found, int64_t until_ms) {
     Bucket& bucket = follower_.bucket();
     if (!outages.reached_by(Outages::forever, bucket, [this] { follower_.chain().refresh(); })) return false;
     for (const Neuron& peer : follower_.chain().neurons())
-        if (peer.role == "miner") found.unread.emplace(peer.hotkey, "not asked for");
+        if (peer.role == "miner") found.unread.insert(peer.hotkey);
     const int64_t least_ms = follower_.clock().now_ms() + follower_.description().record_ms;
     const auto read = [&] {
         std::vector<Hotkey> hotkeys;
         std::vector<std::string> keys;
-        for (const auto& [hotkey, reason] : found.unread) {
+        for (const Hotkey& hotkey : found.unread) {
             hotkeys.push_back(hotkey);
             keys.push_back(commit_key(found.window, hotkey));
         }
@@ -86,7 +89,6 @@ bool Validator::read_commits(Window& found, int64_t until_ms) {
         for (size_t i = 0; i < results.size(); ++i) {
             const std::optional<Error>& error = results[i].error;
             if (error && error->code() != ExitCode::input) {
-                found.unread[hotkeys[i]] = error->what();
                 trouble = error;
                 continue;
             }
@@ -126,8 +128,8 @@ Validator::Judged Validator::judge_submission(const Window& found, const Neuron&
         return std::move(judged);
     };
     const auto commit = found.commits.find(peer.hotkey);
-    if (const auto unread = found.unread.find(peer.hotkey); unread != found.unread.end())
-        return fault(Reason::not_retrievable, fmt::format("its commit: {}", unread->second));
+    if (found.unread.contains(peer.hotkey))
+        return fault(Reason::not_retrievable, std::string("its commit could not be read"));
     if (commit == found.commits.end())
         return fault(Reason::no_commit, fmt::format("no valid '{}'", commit_key(window, peer.hotkey)));
     const int64_t commit_late = found.committed_ms.at(peer.hotkey) - run.start_ms(window + 1);
@@ -172,8 +174,11 @@ void Validator::recall_previous() {
             const std::optional<Bytes> object = follower_.bucket().get(record_key(window), max_record_bytes);
             if (!object) return;
             follower_.chain().refresh();
-            record = record_from_json(unseal(*object, "record", record_key(window)).body, follower_.run().id,
-                                      window);
+            const Envelope envelope = unseal(*object, "record", record_key(window));
+            const auto& validators = follower_.description().validators;
+            if (std::any_of(validators.begin(), validators.end(),
+                            [&](const auto& validator) { return validator.hotkey == envelope.author; }))
+                record = record_from_json(envelope.body, follower_.run().id, window);
         });
     } catch (const Error& error) {
         return note_trouble(error);  // a stranger's object in the record's place

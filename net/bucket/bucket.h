@@ -55,9 +55,11 @@ class Bucket {
     virtual std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t max_bytes) = 0;
     // Write-once: true when this call created the object, false when it exists. Readers never see a part of
     // it. Of several concurrent writers exactly one wins (If-None-Match: *).
-    virtual bool create(const std::string& key, ByteSpan bytes) = 0;
+    // `budget_ms`, here and below: how long it may take, retries included (0: the bucket's own rule); what is
+    // not done by then is Error(storage), though it may have been done unseen.
+    virtual bool create(const std::string& key, ByteSpan bytes, int64_t budget_ms = 0) = 0;
     // Creates or replaces as one step.
-    virtual void put(const std::string& key, ByteSpan bytes) = 0;
+    virtual void put(const std::string& key, ByteSpan bytes, int64_t budget_ms = 0) = 0;
     // Removing what is not there is no error.
     virtual void remove(const std::string& key) = 0;
     // Objects whose key starts with `prefix` and is greater than `start_after`, ascending, at most `limit`.

@@ -182,7 +182,7 @@ std::optional<Bytes> FileBucket::get_range(const std::string& key, int64_t offse
     return bytes;
 }
 
-bool FileBucket::create(const std::string& key, ByteSpan bytes) {
+bool FileBucket::create(const std::string& key, ByteSpan bytes, int64_t) {
     check_key(key);
     const auto [folder_name, name] = split(key);
     const Descriptor folder = std::move(*open_folder(folder_name, true));
@@ -193,7 +193,7 @@ bool FileBucket::create(const std::string& key, ByteSpan bytes) {
     return true;
 }
 
-void FileBucket::put(const std::string& key, ByteSpan bytes) {
+void FileBucket::put(const std::string& key, ByteSpan bytes, int64_t) {
     check_key(key);
     const auto [folder_name, name] = split(key);
     write_file_at(*open_folder(folder_name, true), name, bytes, time(), name_of(key));

@@ -20,8 +20,8 @@ class FileBucket : public Bucket {
     std::optional<Object> fetch(const std::string& key, int64_t bytes, int64_t budget_ms,
                                 const ArrivalCheck& check) override;
     std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t max_bytes) override;
-    bool create(const std::string& key, ByteSpan bytes) override;
-    void put(const std::string& key, ByteSpan bytes) override;
+    bool create(const std::string& key, ByteSpan bytes, int64_t budget_ms) override;
+    void put(const std::string& key, ByteSpan bytes, int64_t budget_ms) override;
     void remove(const std::string& key) override;
     std::vector<ObjectInfo> list(const std::string& prefix, const std::string& start_after,
                                  int64_t limit) override;

@@ -14,7 +14,10 @@ constexpr std::string_view s3_scheme = "s3://";
 constexpr int own_connections = 64;
 
 // A stranger's bucket must not hold anybody up.
-constexpr S3Policy peer_policy{.budget_ms = 20'000, .stall_ms = 5'000, .longest_pause_ms = 2'000};
+constexpr S3Policy peer_policy{
+    .parallel_parts = 2, .budget_ms = 20'000, .stall_ms = 5'000, .longest_pause_ms = 2'000};
+// All peers of a run at the same time, some of which may never let go.
+constexpr int peer_connections = 512;
 
 std::filesystem::path folder_of(const std::string& url) {
     const std::filesystem::path folder = url.substr(file_scheme.size());
@@ -58,8 +61,9 @@ std::unique_ptr<Bucket> open_s3_peer(const std::string& url, const S3Credentials
                                      const PeerRules& rules, const std::atomic<bool>* stop) {
     S3Location location = parse_stranger(url);
     check_stranger_endpoint(location, rules.allow_http, rules.allow_private);
-    auto transport =
-        Transport::shared({.allow_http = rules.allow_http, .allow_private = rules.allow_private});
+    auto transport = Transport::shared({.allow_http = rules.allow_http,
+                                        .allow_private = rules.allow_private,
+                                        .max_connections = peer_connections});
     return std::make_unique<S3Bucket>(
         S3Client(std::move(transport), std::move(location), read_key, peer_policy, stop));
 }

@@ -74,12 +74,12 @@ std::vector<GetResult> S3Bucket::get_many(const std::vector<std::string>& keys, 
     return results;
 }
 
-bool S3Bucket::create(const std::string& key, ByteSpan bytes) {
-    return client_.create(full_key(key), bytes);
+bool S3Bucket::create(const std::string& key, ByteSpan bytes, int64_t budget_ms) {
+    return client_.create(full_key(key), bytes, budget_ms);
 }
 
-void S3Bucket::put(const std::string& key, ByteSpan bytes) {
-    client_.put(full_key(key), bytes);
+void S3Bucket::put(const std::string& key, ByteSpan bytes, int64_t budget_ms) {
+    client_.put(full_key(key), bytes, budget_ms);
 }
 
 void S3Bucket::remove(const std::string& key) {

@@ -42,7 +42,9 @@ class Chain {
     // Nothing when it is not registered. Valid until the next refresh(), join() or publish_weights().
     virtual const Neuron* find(const Hotkey& hotkey) const = 0;
     // Throws Error(identity) when the run gives this key no stake, Error(input) when a weight is not in 0…1.
-    virtual void publish_weights(const Identity& validator, const PublishedWeights& weights) = 0;
+    // False when others kept writing first until `until_ms` by the clock.
+    virtual bool publish_weights(const Identity& validator, const PublishedWeights& weights,
+                                 int64_t until_ms = INT64_MAX) = 0;
     // Says that this validator, at `window`, holds another state than a record claims, and why. For people:
     // changes nothing.
     virtual void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,

@@ -89,7 +89,8 @@ class LedgerChain final : public Chain {
     int64_t join(const Identity& identity, const BucketAddress& bucket, const std::string& role) override;
     std::vector<Neuron> neurons() const override;
     const Neuron* find(const Hotkey& hotkey) const override;
-    void publish_weights(const Identity& validator, const PublishedWeights& weights) override;
+    bool publish_weights(const Identity& validator, const PublishedWeights& weights,
+                         int64_t until_ms) override;
     void publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,
                          const std::string& reason) override;
     std::map<Hotkey, double> consensus() const override;
@@ -208,7 +209,8 @@ const Neuron* LedgerChain::find(const Hotkey& hotkey) const {
     return known == uids_.end() ? nullptr : &neurons_.at(known->second);
 }
 
-void LedgerChain::publish_weights(const Identity& validator, const PublishedWeights& weights) {
+bool LedgerChain::publish_weights(const Identity& validator, const PublishedWeights& weights,
+                                  int64_t until_ms) {
     if (stake(validator.hotkey()) <= 0)
         fail(ExitCode::identity, "cannot publish weights: the run gives {} no stake",
              to_hex(validator.hotkey()));
@@ -216,8 +218,11 @@ void LedgerChain::publish_weights(const Identity& validator, const PublishedWeig
     std::erase_if(given.weights, [](const auto& entry) {
         return entry.second == 0;
     });  // absent means the same, in fewer bytes
-    ledger_.append(validator, "weights", to_json("weights", given),
-                   [this](const LedgerEntry& entry) { apply(entry); });
+    return ledger_
+        .append(
+            validator, "weights", to_json("weights", given),
+            [this](const LedgerEntry& entry) { apply(entry); }, [&] { return clock_.now_ms() < until_ms; })
+        .has_value();
 }
 
 void LedgerChain::publish_dispute(const Identity& validator, int64_t window, const Digest& own_root,

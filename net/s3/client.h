@@ -57,8 +57,8 @@ class S3Client {
     // lost is compared with `bytes`. Above multipart_bytes services differ: AWS and R2 judge the condition
     // when the parts are put together, Ceph 16 not at all, so that there of several writers at the same time
     // each may be told that it won, and the last one has.
-    bool create(const std::string& key, ByteSpan bytes);
-    void put(const std::string& key, ByteSpan bytes);
+    bool create(const std::string& key, ByteSpan bytes, int64_t budget_ms = 0);
+    void put(const std::string& key, ByteSpan bytes, int64_t budget_ms = 0);
     void remove(const std::string& key);
     // Keys after `start_after` that begin with `prefix`, ascending, at most `limit`, page by page.
     std::vector<S3ListedObject> list(const std::string& prefix, const std::string& start_after,

@@ -106,8 +106,6 @@ class S3Call {
     void judge_status(const HttpResponse& response);
     bool renew_signature(const HttpResponse& response);
     void retry(const HttpResponse& response, std::string failure, std::string_view advice);
-    void count(const HttpResponse& response);
-    void note_clock(const HttpResponse& response);
     [[noreturn]] void give_up(ExitCode code, std::string_view why, std::string_view advice) const;
 
     S3Core& core_;

@@ -63,6 +63,7 @@ class Download {
                 return missing_ ? std::nullopt : std::optional(found_);
             } catch (const Again&) {
                 progress_.restart();
+                if (check_) check_(into_, {});
             }
     }
 

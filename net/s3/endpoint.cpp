@@ -176,7 +176,7 @@ void parse_endpoint(std::string_view given, S3Location& location) {
     std::transform(endpoint.begin(), endpoint.end(), endpoint.begin(), lowered);
     location.https = endpoint.starts_with("https://");
     if (!location.https && !endpoint.starts_with("http://"))
-        refuse("endpoint: expected it to start with https://");
+        refuse("endpoint: expected it to start with https:// (or http://, with --allow-http)");
     location.port = location.https ? 443 : 80;
     std::string_view authority = std::string_view(endpoint).substr(location.https ? 8 : 7);
     if (authority.ends_with('/')) authority.remove_suffix(1);

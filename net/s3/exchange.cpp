@@ -310,7 +310,9 @@ void Call::complete(CURLcode code) {
 }
 
 void Call::end(NetFault fault, std::string detail) {
-    if (pins_ && !connected_ && fault != NetFault::cancelled) pins_->erase(host_port_);
+    // Another of the service's addresses may do better.
+    const bool failed = fault != NetFault::none || response_.status >= 500;
+    if (pins_ && failed && fault != NetFault::cancelled) pins_->erase(host_port_);
     response_.fault = fault;
     response_.detail = std::move(detail);
     handle_.reset();

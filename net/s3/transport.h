@@ -86,7 +86,7 @@ class Transport {
     Transport& operator=(const Transport&) = delete;
 
     // The first request to a host fixes the address (checked as it is connected to); every later one of this
-    // Transport goes to the same until a connection to it fails. No redirects, no proxies from the
+    // Transport goes to the same until one fails. No redirects, no proxies from the
     // environment, no decompression, no cookies, no Expect.
     std::unique_ptr<Exchange> start(const HttpRequest& request);
     // start and wait. `stop`, when it becomes true, cancels (checked every 50 ms).

@@ -60,9 +60,8 @@ bool same_object(S3Core& core, const std::string& key, ByteSpan bytes, S3Budget 
            std::equal(found.begin(), found.end(), bytes.begin());
 }
 
-bool put_whole(S3Core& core, const std::string& key, ByteSpan bytes, bool create_only,
+bool put_whole(S3Core& core, const std::string& key, ByteSpan bytes, bool create_only, S3Budget budget,
                const TransferProgress& tell) {
-    const S3Budget budget = S3Budget::of(core.policy, std::ssize(bytes));
     S3Progress progress(tell, key, std::ssize(bytes));
     S3Ask ask = put_ask(key, bytes, md5(bytes));
     if (create_only) ask.headers.push_back({"If-None-Match", "*"});
@@ -85,13 +84,13 @@ struct UploadGone {};
 
 class Multipart {
   public:
-    Multipart(S3Core& core, const std::string& key, ByteSpan bytes, bool create_only,
+    Multipart(S3Core& core, const std::string& key, ByteSpan bytes, bool create_only, S3Budget budget,
               const TransferProgress& tell)
         : core_(core),
           key_(key),
           bytes_(bytes),
           create_only_(create_only),
-          budget_(S3Budget::of(core.policy, std::ssize(bytes))),
+          budget_(budget),
           progress_(tell, key, std::ssize(bytes)),
           part_bytes_(
               std::max<int64_t>(core.policy.put_part_bytes, 1 + (std::ssize(bytes) - 1) / most_parts)),
@@ -280,21 +279,22 @@ class Multipart {
     S3Upload upload_;
 };
 
-bool upload(S3Core& core, const std::string& key, ByteSpan bytes, bool create_only,
+bool upload(S3Core& core, const std::string& key, ByteSpan bytes, bool create_only, int64_t budget_ms,
             const TransferProgress& tell) {
+    const S3Budget budget = S3Budget::of(core.policy, std::ssize(bytes), budget_ms);
     return std::ssize(bytes) > core.policy.multipart_bytes
-               ? Multipart(core, key, bytes, create_only, tell).run()
-               : put_whole(core, key, bytes, create_only, tell);
+               ? Multipart(core, key, bytes, create_only, budget, tell).run()
+               : put_whole(core, key, bytes, create_only, budget, tell);
 }
 
 }  // namespace
 
-bool S3Client::create(const std::string& key, ByteSpan bytes) {
-    return upload(*impl_, key, bytes, true, progress);
+bool S3Client::create(const std::string& key, ByteSpan bytes, int64_t budget_ms) {
+    return upload(*impl_, key, bytes, true, budget_ms, progress);
 }
 
-void S3Client::put(const std::string& key, ByteSpan bytes) {
-    upload(*impl_, key, bytes, false, progress);
+void S3Client::put(const std::string& key, ByteSpan bytes, int64_t budget_ms) {
+    upload(*impl_, key, bytes, false, budget_ms, progress);
 }
 
 std::vector<S3Upload> s3_unfinished_uploads(S3Core& core, const std::string& prefix, S3Budget budget) {

@@ -164,7 +164,8 @@ Run open_run(Bucket& bucket, const Digest& expected_id) {
     const Digest id = run_id(as_text(*bytes));
     if (expected_id != Digest{} && id != expected_id)
         fail(ExitCode::diverged,
-             "{}/{}: expected run {}, found {}: the description was changed after the run began",
+             "{}/{}: expected run {}, found {}: the bucket holds another run, or its description was changed "
+             "after it began",
              bucket.url(), run_key, to_hex(expected_id), to_hex(id));
     return {run_from_json(as_text(*bytes)), id};
 }

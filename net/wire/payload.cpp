@@ -171,6 +171,12 @@ void PayloadCheck::check_front(ByteSpan object) {
 std::vector<ByteRange> PayloadCheck::operator()(ByteSpan object, ByteRange arrived) {
     expect("bytes", wire_object_bytes(expected_.payload_bytes), static_cast<int64_t>(object.size()));
     const ByteRange front{0, wire_object_bytes(expected_.payload_bytes) - expected_.payload_bytes};
+    if (arrived.end == 0) {  // from the start again
+        arrived_.clear();
+        header_.reset();
+        right_.assign(right_.size(), false);
+        return {};
+    }
     add(arrived_, arrived);
     if (overlap(arrived, front)) {
         header_.reset();

@@ -33,7 +33,7 @@ class MemoryBucket final : public Bucket {
             }
         return results;
     }
-    bool create(const std::string& key, ByteSpan bytes) override {
+    bool create(const std::string& key, ByteSpan bytes, int64_t) override {
         return objects_.emplace(key, Object{Bytes(bytes.begin(), bytes.end()), now_ms}).second;
     }
     std::string url() const override { return "memory"; }
@@ -42,7 +42,7 @@ class MemoryBucket final : public Bucket {
     std::optional<Object> fetch(const std::string&, int64_t, int64_t, const ArrivalCheck&) override {
         absent();
     }
-    void put(const std::string&, ByteSpan) override { absent(); }
+    void put(const std::string&, ByteSpan, int64_t) override { absent(); }
     void remove(const std::string&) override { absent(); }
     std::vector<ObjectInfo> list(const std::string&, const std::string&, int64_t) override { absent(); }
 

@@ -38,13 +38,13 @@ class ForwardingBucket : public Bucket {
         }
         return results;
     }
-    bool create(const std::string& key, ByteSpan bytes) override {
+    bool create(const std::string& key, ByteSpan bytes, int64_t budget_ms) override {
         before("create", key);
-        return bucket_->create(key, bytes);
+        return bucket_->create(key, bytes, budget_ms);
     }
-    void put(const std::string& key, ByteSpan bytes) override {
+    void put(const std::string& key, ByteSpan bytes, int64_t budget_ms) override {
         before("put", key);
-        bucket_->put(key, bytes);
+        bucket_->put(key, bytes, budget_ms);
     }
     void remove(const std::string& key) override {
         before("remove", key);

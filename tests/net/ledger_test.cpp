@@ -224,8 +224,8 @@ class TakenBucket : public Bucket {
     std::vector<GetResult> get_many(const std::vector<std::string>& keys, int64_t) override {
         return std::vector<GetResult>(keys.size());
     }
-    bool create(const std::string&, ByteSpan) override { return false; }
-    void put(const std::string&, ByteSpan) override {}
+    bool create(const std::string&, ByteSpan, int64_t) override { return false; }
+    void put(const std::string&, ByteSpan, int64_t) override {}
     void remove(const std::string&) override {}
     std::vector<ObjectInfo> list(const std::string&, const std::string&, int64_t) override { return {}; }
     std::string url() const override { return "taken"; }

@@ -138,6 +138,7 @@ TEST_CASE("s3 fetch: a service without ranges or ETags is asked for all at once"
         S3Client client = s3.service.client();
         int calls = 0;
         const auto found = client.fetch("key", 5000, 0, [&](ByteSpan, ByteRange arrived) {
+            if (arrived.end == 0) return nothing_bad;  // it begins again
             CHECK(arrived == ByteRange{0, 5000});
             return ++calls == 1 ? std::vector<ByteRange>{{10, 20}} : nothing_bad;
         });

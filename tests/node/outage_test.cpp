@@ -137,8 +137,8 @@ TEST_CASE("a commit that was stored although its answer was lost is kept") {
     class Deaf : public ForwardingBucket {
       public:
         using ForwardingBucket::ForwardingBucket;
-        bool create(const std::string& key, ByteSpan bytes) override {
-            const bool created = ForwardingBucket::create(key, bytes);
+        bool create(const std::string& key, ByteSpan bytes, int64_t budget_ms) override {
+            const bool created = ForwardingBucket::create(key, bytes, budget_ms);
             if (created && key.starts_with("commit/"))
                 fail(ExitCode::storage, "{}: the answer was lost", key);
             return created;

@@ -131,7 +131,7 @@ std::function<int()> define(CLI::App& app) {
         "--read-profile reader\n"
         "and then\n"
         "  bucket ls file:///mnt/shared/my-run record/\n"
-        "  bucket get file:///mnt/shared/my-run record/000012 --to .\n\n"
+        "  bucket get file:///mnt/shared/my-run record/00000012 --to .\n\n"
         "Keys come from a file in AWS's form (chmod 600), never from the command line:\n"
         "  [default]\n"
         "  aws_access_key_id = …\n"
@@ -150,7 +150,7 @@ std::function<int()> define(CLI::App& app) {
         ->check(CLI::NonNegativeNumber);
 
     command = add_command(app, "get", "Objects to files, and their SHA-256",
-                          "bucket get file:///mnt/shared/my-run record/000012 --to copies", *options);
+                          "bucket get file:///mnt/shared/my-run record/00000012 --to copies", *options);
     add_keys(command, *options);
     command->add_option("--to", options->get.folder, "folder to write below, each as the file KEY")
         ->type_name("FOLDER")

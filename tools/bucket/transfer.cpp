@@ -196,8 +196,8 @@ void get_objects(Bucket& bucket, std::vector<std::string> keys, const GetOptions
             fail(ExitCode::storage, "object {} was removed meanwhile; look again with `bucket ls`", keys[i]);
         if (options.hash) hashes[i] = to_hex(sha256(object->bytes));
         if (folder && options.replace)
-            folder->put(keys[i], object->bytes);
-        else if (folder && !folder->create(keys[i], object->bytes))
+            folder->put(keys[i], object->bytes, 0);
+        else if (folder && !folder->create(keys[i], object->bytes, 0))
             fail(ExitCode::storage, "{} exists already; choose another folder, or say --replace",
                  (options.folder / keys[i]).string());
         meter.finished(sizes[i]);

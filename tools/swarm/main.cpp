@@ -28,6 +28,7 @@ struct SwarmFlags {
     bool virtual_clock = false;
     bool replace = false;
     bool create_only = false;
+    std::vector<std::string> validator_keys;
     double eta = 8e-3;
     float beta = 0.8f;
     double start_seconds = 3.0;
@@ -80,10 +81,43 @@ void SwarmFlags::add_to(CLI::App& app) {
         "participant such as miner-1, the sections [miner-1] and [miner-1-read], a key that may only "
         "read; each with endpoint_url and region, and for the empty bucket of that name. "
         "tools/s3_server.sh starts a server and writes one");
+    app.add_option("--bucket", local.bucket_url,
+                   "with --create-only: the bucket to make the run in, "
+                   "s3://name?endpoint=https://host&region=auto&profile=run")
+        ->type_name("URL")
+        ->default_str("");
+    app.add_option("--credentials", local.bucket.credentials, "with --bucket: the key file with its profile")
+        ->type_name("FILE")
+        ->default_str("");
+    app.add_flag("--allow-http", local.bucket.allow_http, "with --bucket: also without TLS");
+    app.add_option(
+           "--validator", validator_keys,
+           "hotkey (64 hex digits) of a validator elsewhere, instead of one made here; may be repeated")
+        ->type_name("HOTKEY")
+        ->default_str("");
     app.add_flag("--replace", replace, "remove an earlier run made by swarm in this folder");
     app.add_flag("--create-only", create_only,
                  "make the run and its validators' keys (with --s3: every participant's), print the commands "
                  "to type, start nothing (for several machines)");
+}
+
+// Larger models take the settings of the protocol.
+constexpr int64_t small_model = 50'000'000;
+
+void set_for_small_model(RunDescription& run) {
+    run.codec = {.k = 64, .chunk_edge = 32, .code_bits = 8};
+    run.page_sequences = 8;
+    run.max_peers = 64;
+    run.gather_refresh_windows = 2;
+    run.weights_every_windows = 2;
+    run.payload_windows = 2000;
+    // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees
+    // on all.
+    run.gauntlet.overlap_flag = 0.95;
+    run.gauntlet.overlap_ban = 0.99;
+    run.gauntlet.openskill.beta = 7.0;
+    run.eval_own_sequences = 24;
+    run.eval_random_sequences = 24;
 }
 
 void SwarmFlags::prepare() {
@@ -92,6 +126,13 @@ void SwarmFlags::prepare() {
              "--virtual-clock: time stands still while miners train, so say --tokens-per-window");
     if (virtual_clock && !local.s3_credentials.empty())
         fail(ExitCode::usage, "--virtual-clock: an S3 service has a clock of its own; leave --s3 out");
+    if (!local.bucket_url.empty() && (!create_only || !local.s3_credentials.empty()))
+        fail(ExitCode::usage, "--bucket: say --create-only with it, and not --s3");
+    for (const std::string& hotkey : validator_keys)
+        local.other_validators.push_back(digest_from_hex(hotkey, "--validator"));
+    if (!validator_keys.empty()) local.validators = 0;
+    if (replace && create_only)
+        fail(ExitCode::usage, "--replace would delete keys that a run needs: name another --folder");
     if (replace && (std::filesystem::exists(local.folder / "swarm.json") ||
                     std::filesystem::exists(local.folder / "bucket" / "run.json"))) {
         for (const char* name : {"bucket", "peers", "swarm.json", "summary.json", "report.html"})
@@ -106,28 +147,17 @@ void SwarmFlags::prepare() {
     const auto window_ms = static_cast<int64_t>(window_seconds.value_or(s3 ? 6.0 : 5.0) * 1000.0);
     run.block_ms = window_ms;
     run.blocks_per_window = 1;
-    run.put_ms = std::max<int64_t>(100, window_ms / (s3 ? 10 : 20));
-    run.record_ms = std::max<int64_t>(100, window_ms / (s3 ? 15 : 20));
-    run.codec = {.k = 64, .chunk_edge = 32, .code_bits = 8};
-    run.page_sequences = 8;
-    run.max_peers = 64;
-    run.immunity_windows = 10;
+    if (window_ms < run.put_ms + run.record_ms + 60'000) {
+        run.put_ms = std::max<int64_t>(100, window_ms / (s3 ? 10 : 20));
+        run.record_ms = std::max<int64_t>(100, window_ms / (s3 ? 15 : 20));
+    }
     run.beta = beta;
     const int64_t warmup = std::max<int64_t>(1, windows / 6);
     run.schedule = {.peak = eta,
                     .floor_share = 0.2,
                     .warmup_steps = warmup,
                     .cosine_steps = std::max<int64_t>(1, windows - warmup)};
-    run.gather_refresh_windows = 2;
-    run.weights_every_windows = 2;
-    run.payload_windows = 2000;  // who comes later than that cannot replay the run
-    // At this size honest gradients come to agree on nine tenths of their largest coefficients; a copy agrees
-    // on all.
-    run.gauntlet.overlap_flag = 0.95;
-    run.gauntlet.overlap_ban = 0.99;
-    run.gauntlet.openskill.beta = 7.0;
-    run.eval_own_sequences = 24;
-    run.eval_random_sequences = 24;
+    if (parameter_count(shape.model) < small_model) set_for_small_model(run);
     if (create_only && !s3) local.miners = local.copycats = local.noise = 0;
     local.seeded_keys = virtual_clock;
     local.stop = &stop_requested();
@@ -159,12 +189,20 @@ std::vector<std::string> SwarmFlags::command(const LocalSwarm& swarm, const Loca
                                      peer.folder.string(),
                                      "--run-id",
                                      to_hex(swarm.created.run.id)};
-    if (!peer.payload_url.empty()) argv.insert(argv.end(), {"--payload-bucket", peer.payload_url});
-    // A server of one's own, such as that of tools/s3_server.sh.
-    if (peer.payload_url.find("endpoint=http://") != std::string::npos)
-        argv.insert(argv.end(), {"--allow-http", "--allow-private"});
+    const bool own_server = swarm.bucket_url.find("endpoint=http://") != std::string::npos;
+    if (!peer.payload_url.empty())
+        argv.insert(argv.end(), {"--payload-bucket", peer.payload_url});
+    else if (swarm.bucket_url.starts_with("s3://"))
+        argv.insert(argv.end(), {"--payload-bucket",
+                                 "s3://YOUR-BUCKET?endpoint=https://HOST&region=REGION&profile=payload"});
+    // Such as that of tools/s3_server.sh.
+    if (own_server) argv.insert(argv.end(), {"--allow-http", "--allow-private"});
     if (peer.role != "validator" && peer.role != "miner") argv.insert(argv.end(), {"--behaviour", peer.role});
     return argv;
+}
+
+std::filesystem::path programs_folder() {
+    return std::filesystem::read_symlink("/proc/self/exe").parent_path();
 }
 
 void SwarmFlags::print_commands(const LocalSwarm& swarm) const {
@@ -178,18 +216,20 @@ void SwarmFlags::print_commands(const LocalSwarm& swarm) const {
     std::fprintf(stderr, "swarm: made run %s; next:\n", to_hex(swarm.created.run.id).c_str());
     for (const LocalPeer& peer : peers) {
         std::string line = " ";
-        for (const std::string& argument : command(swarm, peer))
+        std::vector<std::string> argv = command(swarm, peer);
+        argv.front() =
+            (programs_folder() / argv.front()).lexically_proximate(std::filesystem::current_path()).string();
+        for (const std::string& argument : argv)
             line += argument.find_first_of("?& ") == argument.npos ? " " + argument : " '" + argument + "'";
         std::fprintf(stderr, "%s\n", line.c_str());
     }
 }
 
 int SwarmFlags::run_processes(const LocalSwarm& swarm) {
-    const std::filesystem::path programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
     Processes processes;
     for (const LocalPeer& peer : swarm.peers) {
         std::vector<std::string> argv = command(swarm, peer);
-        argv.front() = (programs / argv.front()).string();
+        argv.front() = (programs_folder() / argv.front()).string();
         argv.insert(argv.end(),
                     {"--threads", std::to_string(threads), "--last-window", std::to_string(windows - 1)});
         if (peer.role != "validator")
