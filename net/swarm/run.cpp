@@ -165,7 +165,7 @@ Run open_run(Bucket& bucket, const Digest& expected_id) {
     if (expected_id != Digest{} && id != expected_id)
         fail(ExitCode::diverged,
              "{}/{}: expected run {}, found {}: the bucket holds another run, or its description was changed "
-             "after it began",
+             "after the run began",
              bucket.url(), run_key, to_hex(expected_id), to_hex(id));
     return {run_from_json(as_text(*bytes)), id};
 }

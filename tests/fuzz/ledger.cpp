@@ -119,7 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const int64_t own_ms = time_ms + 1000 * (line[3] - '0');
         const bool had_place = each->find(staked) != nullptr;
         bucket.now_ms = time_ms;
-        bucket.create(ledger_key(end.sequence), object_of(author, end, line[1], own_ms, line.substr(4)));
+        bucket.create(ledger_key(end.sequence), object_of(author, end, line[1], own_ms, line.substr(4)), 0);
         each->refresh();
         require(each->head_sequence() == end.sequence, "every object is a link");
         end = {end.sequence + 1, each->head_hash()};
