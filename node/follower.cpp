@@ -234,9 +234,9 @@ void Follower::catch_up() {
 }
 
 int64_t Follower::local_time(int64_t ms) const {
-    constexpr int64_t half_a_second = 500;  // the service tells whole ones
+    constexpr int64_t tolerated_ms = 1000;  // the service tells whole seconds
     const std::optional<int64_t> difference = bucket_->clock_difference_ms();
-    return difference ? ms + std::max<int64_t>(0, half_a_second - *difference) : ms;
+    return difference && *difference < -tolerated_ms ? ms - *difference : ms;
 }
 
 TransferStats Follower::traffic() const {

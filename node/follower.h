@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/events.h"
+#include "base/file.h"
 #include "engine/replica/replica.h"
 #include "net/swarm/objects.h"
 #include "net/swarm/run.h"
@@ -55,7 +56,7 @@ class Follower {
     // How many windows ago `root` was the state; empty when it is not among the last 16.
     std::optional<int64_t> windows_behind(const Digest& root) const;
 
-    // When the run's bucket has passed the moment `ms` for certain, by the local clock.
+    // When the run's bucket passes the moment `ms`, by the local clock, should that be fast.
     int64_t local_time(int64_t ms) const;
     // False when stopped before the deadline.
     bool sleep_until(int64_t deadline_ms) { return clock_.sleep_until(deadline_ms, stop_); }
@@ -120,6 +121,7 @@ class Follower {
     Stream stream_;
     std::unique_ptr<Bucket> bucket_;
     Run run_;  // opened before anything of this participant's own is made
+    Descriptor lock_;
     EventLog events_;
     Identity identity_;
     std::unique_ptr<Bucket> payload_bucket_;

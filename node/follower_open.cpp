@@ -7,9 +7,13 @@
 #include "weights/checkpoint.h"
 #include "weights/safetensors.h"
 
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/file.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 namespace templar {
 
@@ -47,6 +51,19 @@ std::filesystem::path prepared(const std::filesystem::path& folder) {
     return folder;
 }
 
+// Held until the program ends, however it ends: two programs in one folder would commit twice in one name and
+// spoil each other's checkpoint.
+Descriptor lock_folder(const std::filesystem::path& folder) {
+    Descriptor lock(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!lock)
+        fail(ExitCode::storage, "cannot open {}: {}", (folder / "lock").string(), std::strerror(errno));
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+        fail(ExitCode::usage,
+             "another program uses the folder {}: stop it, or give this one a folder of its own",
+             folder.string());
+    return lock;
+}
+
 std::unique_ptr<Bucket> open_payload_bucket(const NodeOptions& options, Clock& clock,
                                             const std::atomic<bool>& stop) {
     BucketOptions bucket = own_bucket_options(options, clock, stop);
@@ -73,7 +90,8 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
       stream_{usable_threads(options.threads)},
       bucket_(options.open(options.bucket_url, own_bucket_options(options, clock, stop))),
       run_(open_run(*bucket_, options.expected_run)),
-      events_(prepared(options.folder) / "events.jsonl"),
+      lock_(lock_folder(prepared(options.folder))),
+      events_(options.folder / "events.jsonl"),
       identity_(Identity::load_or_create(options.folder / "key")),
       payload_bucket_(open_payload_bucket(options, clock, stop)),
       peer_buckets_({.allow_file = options.bucket_url.starts_with("file://"),

@@ -259,4 +259,13 @@ TEST_CASE("a payload that its owner removes after it was accepted is read from t
     newcomer.catch_up();
     CHECK(newcomer.window() == 3);
     CHECK(newcomer.replica().root() == roots.front());
+
+    // A second program in the same folder would commit twice in one name.
+    try {
+        Follower second(node, "miner", system, stop);
+        FAIL("two programs in one folder");
+    } catch (const Error& error) {
+        CHECK(error.code() == ExitCode::usage);
+        CHECK(std::string(error.what()).find("another program uses the folder") != std::string::npos);
+    }
 }
