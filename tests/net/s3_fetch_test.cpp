@@ -174,10 +174,16 @@ TEST_CASE("s3 fetch: what arrived damaged is fetched again alone, twice at most"
         return bad;
     };
     S3Client client = s3.service.client();
+    const auto repairs = [&] {  // not always the last to be asked for: other parts may still be under way
+        return std::ranges::count_if(s3.service.asked(), [](const AskedOfS3& asked) {
+            return asked.header("range") == "bytes=2500-2599";
+        });
+    };
     for (const int times : {1, 2}) {
+        const auto before = repairs();
         damaged = times;
         CHECK(as_text(client.fetch("key", 5000, 0, check)->first) == truth);
-        CHECK(s3.service.asked().back().header("range") == "bytes=2500-2599");
+        CHECK(repairs() == before + times);
     }
     damaged = 3;
     CHECK(code_of([&] { client.fetch("key", 5000, 0, check); }, "bytes [2500, 2600)") == ExitCode::input);
