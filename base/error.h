@@ -18,6 +18,7 @@ enum class ExitCode : int {
     diverged = 4,      // this replica's state is not the run's state
     storage = 5,       // bucket or disk: full, unreachable, refused
     identity = 6,      // key file missing, readable by others, or not registered
+    device = 7,        // GPU: none, driver too old, not supported, out of memory, or it failed
     interrupted = 130  // Ctrl-C
 };
 

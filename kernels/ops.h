@@ -1,9 +1,13 @@
 // The catalogue: every operation of the engine, as a table of function pointers. One table per device (and, on the CPU,
 // per instruction set); a test walks the table and fails on an empty slot.
 //
-// Conventions. Tensors are fp32 unless said otherwise. B batch, T sequence, N = B·T, C hidden, V vocabulary, F intermediate,
-// H query heads, G key/value heads, D head size. Gradients of parameters accumulate (+=), gradients of activations are
-// overwritten. Nothing allocates. Results do not depend on the stream's number of threads.
+// Conventions. B batch, T sequence, N = B·T, C hidden, V vocabulary, F intermediate, H query heads, G key/value heads,
+// D head size. Activations, their gradients and the weights an operation reads have the device's compute type: fp32, or bf16
+// (the CPU tables know fp32 only); one call mixes no two of them. Everything else is fp32 unless said otherwise: gradients of
+// weights, statistics (rstd, lse, delta), losses, tables, the optimiser's tensors and theta. Sums are taken in fp32 or better.
+// Gradients of parameters accumulate (+=), gradients of activations are overwritten. Nothing allocates, every result is the
+// same on every run, and it does not depend on the stream's number of threads.
+// On a GPU a call returns when the work is enqueued on the stream, unless it returns a number to the host.
 // Operations marked *exact* give the same bits on every CPU and GPU (docs/protocol.md §6).
 #pragma once
 
@@ -28,12 +32,12 @@ struct DemoStep {
 };
 
 struct Ops {
-    const char* name;  // e.g. "cpu/avx512"
+    const char* name;  // e.g. "cpu/avx512", "cuda"
 
     // ---- embedding --------------------------------------------------------------------------------------------------
-    // out (N, C) = table (V, C) at ids (N) i32
+    // out (N, C) = table (V, C) at ids (N) i32; ids are checked by the caller
     void (*embedding_forward)(Stream&, Tensor out, Tensor table, Tensor ids);
-    // dtable (V, C) += dout (N, C) at ids (N)
+    // dtable (V, C) fp32 += dout (N, C) at ids (N), rows of equal ids in ascending order
     void (*embedding_backward)(Stream&, Tensor dtable, Tensor dout, Tensor ids);
 
     // ---- RMSNorm: y = x·w·rstd, rstd = 1/sqrt(mean(x²) + eps) ----------------------------------------------------------
@@ -65,7 +69,8 @@ struct Ops {
     void (*swiglu_backward)(Stream&, Tensor dgate_up, Tensor dact, Tensor gate_up);
 
     // ---- matrix product -----------------------------------------------------------------------------------------------------
-    // c (M, N) = op(a)·op(b) + (accumulate ? c : 0); op(a) (M, K) is a or aᵀ, op(b) (K, N) is b or bᵀ
+    // c (M, N) = op(a)·op(b) + (accumulate ? c : 0); op(a) (M, K) is a or aᵀ, op(b) (K, N) is b or bᵀ.
+    // a and b have one type; c has that type, or is fp32 (the gradient of a weight)
     void (*matmul)(Stream&, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b, bool accumulate);
 
     // ---- softmax cross-entropy, labels (N) i32, ignored where < 0 -----------------------------------------------------------
@@ -73,10 +78,16 @@ struct Ops {
     void (*cross_entropy_forward)(Stream&, Tensor losses, Tensor logits, Tensor labels);
     // losses (N) and, over logits (N, V) in place, scale·(softmax - onehot); 0 where ignored
     void (*cross_entropy_fused)(Stream&, Tensor losses, Tensor logits, Tensor labels, float scale);
+    // losses (N) of logits = hidden (N, C) · head (V, C)ᵀ, forward only; the logits are never stored whole.
+    // scratch (rows >= 1, V): where a table that needs logits in memory keeps those of a few rows; CUDA needs none.
+    void (*loss_eval)(Stream&, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
 
     // ---- optimiser -----------------------------------------------------------------------------------------------------------
-    // params, m, v, grads: same length. p <- p·(1 - lr·wd) - lr·m̂/(sqrt(v̂) + eps)
-    void (*adamw)(Stream&, Tensor params, Tensor m, Tensor v, Tensor grads, AdamWStep step);
+    // params, m, v, grads: same length. p <- p·(1 - lr·wd) - lr·m̂/(sqrt(v̂) + eps). weights: the new params rounded to
+    // the compute type, absent when that is fp32
+    void (*adamw)(Stream&, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step);
+    // weights <- params rounded to bf16 (to nearest, ties to even)
+    void (*round_weights)(Stream&, Tensor weights, Tensor params);
     // sum of squares, in double, in an order that does not depend on the threads
     double (*sum_of_squares)(Stream&, Tensor x);
 
@@ -89,15 +100,19 @@ struct Ops {
     void (*demo_compress)(Stream&, SparseOut out, Tensor momentum, Tensor grad, ChunkGrid grid, DemoStep step);
 
     // ---- global update (docs/protocol.md §6) -----------------------------------------------------------------------------------
-    // *exact* N² of one peer's tensor: the squared L2 norm of the decoded values in units of (2^X/2)²
-    double (*sparse_square_sum)(Stream&, SparseIn peer, ChunkGrid grid);
-    // *exact* theta (rows, cols) <- theta·keep - eta·sign(inverse DCT of the peers' mean); inverse_norms[p] = 1/sqrt(N²), 0: sends nothing
-    void (*merge_apply)(Stream&, Tensor theta, ChunkGrid grid, std::span<const SparseIn> peers,
-                        std::span<const double> inverse_norms, float keep, float eta);
-    // *exact* out (rows, cols) = theta - step·sign(inverse DCT of one peer's values)
+    // Payloads lie in the device's memory. Peers have the same grid and format; at most 256 of them.
+    // *exact* theta (rows, cols) <- theta·keep - eta·sign(inverse DCT of the peers' mean), each peer divided by its norm in
+    // this tensor (a zero norm: it sends nothing). weights: theta rounded to the compute type, absent when that is fp32
+    void (*merge_apply)(Stream&, Tensor theta, Tensor weights, ChunkGrid grid, std::span<const SparseIn> peers, float keep,
+                        float eta);
+    // *exact* out (rows, cols), fp32 or bf16 = theta - step·sign(inverse DCT of one peer's values)
     void (*apply_candidate)(Stream&, Tensor out, Tensor theta, ChunkGrid grid, SparseIn peer, float step);
-    // <grad, sign(inverse DCT of one peer's values)>, in double
-    double (*screen)(Stream&, Tensor grad, ChunkGrid grid, SparseIn peer);
+    // sums[p] += <grad, sign(inverse DCT of peer p's values)>, in double, in one pass over grad
+    void (*screen)(Stream&, std::span<double> sums, Tensor grad, ChunkGrid grid, std::span<const SparseIn> peers);
+    // *exact* the hash tree's lower levels (docs/protocol.md §6, state root). theta: the flat arena, tensor t being elements
+    // [first[t], first[t + 1]). leaves u8 (all leaves, 32): SHA-256(0x00 ‖ u32 t ‖ u32 leaf within t ‖ up to 16,384 values);
+    // nodes u8 (tensors, 32): SHA-256(0x01 ‖ the tensor's leaves)
+    void (*state_tree)(Stream&, Tensor nodes, Tensor leaves, Tensor theta, std::span<const int64_t> first);
 };
 
 // The fastest table this processor can run ("cpu/avx512", "cpu/avx2", "cpu/x86-64" or "cpu/portable").
