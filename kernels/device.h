@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace templar {
@@ -73,6 +74,9 @@ std::unique_ptr<Device> cpu_device(int threads = 0, const char* isa = "auto");
 // GPU `index` with the CUDA table; compute_type fp32 or bf16. Throws Error(device) with one clear line when this build has no
 // CUDA, or there is no driver, no such GPU, or one older than sm_80.
 std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::bf16);
+
+// Whether this build has CUDA and the driver shows a GPU that it can use. Never throws.
+bool cuda_found();
 
 struct DeviceChoice {
     std::string name = "auto";  // auto, cpu, cuda or cuda:INDEX

@@ -31,6 +31,9 @@ struct DemoStep {
     float eta;  // learning rate times any factor the gradient still needs (e.g. 1/tokens)
 };
 
+// Elements of a leaf of the state tree.
+inline constexpr int64_t leaf_elements = 16384;
+
 struct Ops {
     const char* name;  // e.g. "cpu/avx512", "cuda"
 

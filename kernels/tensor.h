@@ -63,7 +63,7 @@ struct Tensor {
     uint8_t* u8() const { return static_cast<uint8_t*>(data); }
 
     // `extents` elements from element `first` on, in the same memory.
-    Tensor view(int64_t first, std::initializer_list<int64_t> extents) const {
+    [[gnu::always_inline]] Tensor view(int64_t first, std::initializer_list<int64_t> extents) const {
         return Tensor(static_cast<std::byte*>(data) + first * bytes_of(dtype), dtype, extents);
     }
 };

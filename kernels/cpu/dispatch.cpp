@@ -1,5 +1,6 @@
 // Chooses the CPU table for this processor at run time.
 #include "base/error.h"
+#include "kernels/cpu/state_tree.h"
 #include "kernels/ops.h"
 
 #include <sched.h>
@@ -23,6 +24,7 @@ namespace {
 
 Ops named(Ops ops, const char* name) {
     ops.name = name;
+    ops.state_tree = cpu_state_tree;
     return ops;
 }
 

@@ -1,7 +1,9 @@
+#include "kernels/bf16.h"
 #include "tests/kernels/kernel_test.h"
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 
 using namespace templar;
@@ -37,7 +39,7 @@ TEST_CASE("AdamW agrees with its formula over several steps") {
                                          .bias1 = static_cast<float>(1 - std::pow(beta1, t)),
                                          .bias2 = static_cast<float>(1 - std::pow(beta2, t)),
                                          .grad_scale = scale};
-                    ops->adamw(stream, Tensor(params.data(), {count}), Tensor(first.data(), {count}),
+                    ops->adamw(stream, Tensor(params.data(), {count}), {}, Tensor(first.data(), {count}),
                                Tensor(second.data(), {count}), Tensor(g.data(), {count}), step);
                 }
                 params.insert(params.end(), first.begin(), first.end());
@@ -64,10 +66,43 @@ TEST_CASE("AdamW leaves an untouched parameter alone but for weight decay") {
                              .bias1 = 0.1f,
                              .bias2 = 0.05f,
                              .grad_scale = 1.0f};
-        ops->adamw(stream, Tensor(params.data(), {2}), Tensor(m.data(), {2}), Tensor(v.data(), {2}),
+        ops->adamw(stream, Tensor(params.data(), {2}), {}, Tensor(m.data(), {2}), Tensor(v.data(), {2}),
                    Tensor(g.data(), {2}), step);
         CHECK(params == Values{2.0f, -3.0f});
     }
+}
+
+TEST_CASE("bf16 weights are the parameters rounded to nearest, by adamw and by round_weights") {
+    constexpr int64_t count = 5001;
+    for (const auto& [isa, ops] : tables()) {
+        Values params = normal(count, 1), m(count), v(count);
+        const Values g = normal(count, 2);
+        std::vector<bf16> weights(count), again(count);
+        Stream stream{2};
+        const AdamWStep step{.lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.1f,
+                             .bias1 = 0.1f, .bias2 = 0.05f, .grad_scale = 1.0f};
+        ops->adamw(stream, Tensor(params.data(), {count}), Tensor(weights.data(), DType::bf16, {count}),
+                   Tensor(m.data(), {count}), Tensor(v.data(), {count}), Tensor(g.data(), {count}), step);
+        ops->round_weights(stream, Tensor(again.data(), DType::bf16, {count}), Tensor(params.data(), {count}));
+        for (int64_t i = 0; i < count; ++i) {
+            REQUIRE(weights[i].bits == to_bf16(params[i]).bits);
+            REQUIRE(again[i].bits == weights[i].bits);
+        }
+    }
+}
+
+TEST_CASE("bf16 rounds to nearest, ties to even") {
+    const std::pair<uint32_t, uint16_t> cases[] = {
+        {0x3f800000, 0x3f80},  // 1
+        {0x3f808000, 0x3f80},  // half way, lower neighbour even: down
+        {0x3f818000, 0x3f82},  // half way, lower neighbour odd: up
+        {0x3f807fff, 0x3f80}, {0x3f808001, 0x3f81}, {0xbf818000, 0xbf82},
+        {0x7f7fffff, 0x7f80},  // the largest float rounds to infinity
+        {0x7f800000, 0x7f80}, {0x00000001, 0x0000}, {0x80000000, 0x8000},
+        {0x7f800001, 0x7fff},  // NaN does not become infinity
+    };
+    for (const auto& [input, expected] : cases) CHECK(to_bf16(std::bit_cast<float>(input)).bits == expected);
+    CHECK(to_float(bf16{0x4049}) == 3.140625f);
 }
 
 TEST_CASE("sum_of_squares is a sum in double, the same on any number of threads") {

@@ -35,15 +35,17 @@ constexpr Slot slots[] = {
     SLOT(matmul),
     SLOT(cross_entropy_forward),
     SLOT(cross_entropy_fused),
+    SLOT(loss_eval),
     SLOT(adamw),
+    SLOT(round_weights),
     SLOT(sum_of_squares),
     SLOT(dct_encode),
     SLOT(dct_decode),
     SLOT(demo_compress),
-    SLOT(sparse_square_sum),
     SLOT(merge_apply),
     SLOT(apply_candidate),
     SLOT(screen),
+    SLOT(state_tree),
 };
 #undef SLOT
 

@@ -78,6 +78,26 @@ TEST_CASE("cross-entropy and its gradient agree with the formula; negative label
     }
 }
 
+TEST_CASE("loss_eval is the product and its cross-entropy, whatever the scratch holds") {
+    constexpr int64_t rows = 13, hidden_size = 24, vocab = 37;
+    const Values hidden = normal(rows * hidden_size, 1), head = normal(vocab * hidden_size, 2);
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < rows; ++i) labels.push_back(i == 4 ? -100 : static_cast<int32_t>(i * 5 % vocab));
+    const Tensor x(hidden.data(), {rows, hidden_size}), w(head.data(), {vocab, hidden_size}), y(labels.data(), {rows});
+    for (const auto& [isa, ops] : tables()) {
+        Stream stream{2};
+        Values logits(rows * vocab), want(rows);
+        ops->matmul(stream, Tensor(logits.data(), {rows, vocab}), x, false, w, true, false);
+        ops->cross_entropy_forward(stream, Tensor(want.data(), {rows}), Tensor(logits.data(), {rows, vocab}), y);
+        for (const int64_t at_a_time : {1, 5, 13, 64}) {
+            Values scratch(at_a_time * vocab), got(rows, 7.0f);
+            ops->loss_eval(stream, Tensor(got.data(), {rows}), x, w, y, Tensor(scratch.data(), {at_a_time, vocab}));
+            check_close(got, to_double(want), 1e-5, 1e-6);
+            CHECK(got[4] == 0);
+        }
+    }
+}
+
 TEST_CASE("cross-entropy does not hide a NaN") {
     for (const auto& [isa, ops] : tables()) {
         CAPTURE(isa);

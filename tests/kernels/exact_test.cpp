@@ -1,6 +1,7 @@
 #include "tests/random_payload.h"
 
 #include "base/error.h"
+#include "kernels/bf16.h"
 #include "kernels/dct_basis.h"
 #include "kernels/ops.h"
 
@@ -172,43 +173,6 @@ constexpr float keep = 0.9995f, eta = 3.7e-4f;
 
 }  // namespace
 
-TEST_CASE("sparse_square_sum follows the formula on every table and number of threads") {
-    CounterRng rng(sha256(as_bytes("square sum")));
-    for (const Case& c : cases)
-        for (int exponents : {1, 4, 32}) {
-            const RandomSparse payload(c.grid, c.format, rng, 5, exponents);
-            const double expected = reference_square_sum(payload.in(), c.grid);
-            for (const Ops* ops : all_ops())
-                for (int threads : {1, 2, 3}) {
-                    Stream stream{threads};
-                    CHECK(ops->sparse_square_sum(stream, payload.in(), c.grid) == expected);
-                }
-        }
-}
-
-TEST_CASE("sparse_square_sum of a tensor large enough for several threads") {
-    CounterRng rng(sha256(as_bytes("large")));
-    const ChunkGrid grid{512, 256, 64, 64};
-    const RandomSparse payload(grid, {4096, 8, 12}, rng);
-    const double expected = reference_square_sum(payload.in(), grid);
-    for (const Ops* ops : all_ops())
-        for (int threads : {1, 2, 3}) {
-            Stream stream{threads};
-            CHECK(ops->sparse_square_sum(stream, payload.in(), grid) == expected);
-        }
-}
-
-TEST_CASE("sparse_square_sum of reserved chunks is 0, and of the largest value exact") {
-    CounterRng rng(sha256(as_bytes("none")));
-    const ChunkGrid grid{64, 64, 64, 64};
-    Stream stream;
-    CHECK(cpu_ops().sparse_square_sum(stream, RandomSparse(grid, {32, 8, 12}, rng, 1).in(), grid) == 0.0);
-    const uint8_t base[2] = {}, scale = 0xff, code = 0xff, index = 0;
-    const ChunkGrid one{1, 1, 1, 1};
-    CHECK(cpu_ops().sparse_square_sum(stream, {base, &scale, &code, &index, {1, 8, 0}}, one) ==
-          3825.0 * 3825.0 * 0x1p62);
-}
-
 TEST_CASE("merge_apply gives the bits of the dense formula: every table, threads, order of peers") {
     CounterRng rng(sha256(as_bytes("merge")));
     for (const Case& c : cases) {
@@ -225,17 +189,17 @@ TEST_CASE("merge_apply gives the bits of the dense formula: every table, threads
         std::vector<int> order = {0, 1, 2, 3, 4};
         for (int turn = 0; turn < 3; ++turn) {
             std::vector<SparseIn> peers;
-            std::vector<double> inverse_norms;
-            for (int p : order)
-                peers.push_back(swarm.peers[p]), inverse_norms.push_back(swarm.inverse_norms[p]);
+            for (int p : order) peers.push_back(swarm.peers[p]);
             for (const Ops* ops : all_ops())
                 for (int threads : {1, 2, 3}) {
                     Stream stream{threads};
                     std::vector<float> theta = before;
-                    ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, peers,
-                                     inverse_norms, keep, eta);
+                    std::vector<bf16> rounded(theta.size());
+                    ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}},
+                                     {rounded.data(), DType::bf16, {c.grid.rows, c.grid.cols}}, c.grid, peers, keep, eta);
                     CHECK_MESSAGE(same_bits(theta, expected), std::string(ops->name)
                                                                   << ", threads " << threads);
+                    for (size_t i = 0; i < theta.size(); ++i) REQUIRE(rounded[i].bits == to_bf16(theta[i]).bits);
                 }
             std::rotate(order.begin(), order.begin() + 2, order.end());
         }
@@ -252,8 +216,7 @@ TEST_CASE("merge_apply moves with the sign of the true inverse DCT wherever that
         for (float mean : means) largest = std::max(largest, std::fabs(mean));
         std::vector<float> theta(x.size());
         Stream stream;
-        cpu_ops().merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, swarm.peers,
-                              swarm.inverse_norms, 1.0f, 1.0f);
+        cpu_ops().merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, {}, c.grid, swarm.peers, 1.0f, 1.0f);
         int64_t judged = 0;
         for (size_t i = 0; i < x.size(); ++i) {
             if (std::fabs(x[i]) < 1e-5L * largest) continue;
@@ -269,11 +232,10 @@ TEST_CASE("merge_apply with 256 peers at the largest values") {
     const uint8_t base[2] = {}, scale = 0xff, code = 0xfe, index = 0;
     const SparseIn peer{base, &scale, &code, &index, {1, 8, 1}};
     const std::vector<SparseIn> peers(256, peer);
-    const std::vector<double> inverse_norms(256, 1 / (3825.0 * 0x1p31));
     for (const Ops* ops : all_ops()) {
         std::vector<float> theta = {0, 0};
         Stream stream;
-        ops->merge_apply(stream, {theta.data(), {1, 2}}, grid, peers, inverse_norms, 1.0f, 0.5f);
+        ops->merge_apply(stream, {theta.data(), {1, 2}}, {}, grid, peers, 1.0f, 0.5f);
         CHECK(theta == std::vector<float>{-0.5f, -0.5f});
     }
 }
@@ -283,33 +245,30 @@ TEST_CASE("merge_apply where nobody sends only decays, and keeps the sign of zer
     const Case& c = cases[0];
     const RandomSparse quiet(c.grid, c.format, rng, 1);
     const std::vector<SparseIn> peers = {quiet.in()};
-    const std::vector<double> none = {0.0};
     const std::vector<float> before = random_floats(c.grid.rows * c.grid.cols, rng);
     for (const Ops* ops : all_ops()) {
         std::vector<float> theta = before;
         Stream stream{2};
-        ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, peers, none, 1.0f, eta);
+        ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, {}, c.grid, peers, 1.0f, eta);
         CHECK(same_bits(theta, before));
-        ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, peers, none, keep, eta);
+        ops->merge_apply(stream, {theta.data(), {c.grid.rows, c.grid.cols}}, {}, c.grid, peers, keep, eta);
         for (size_t i = 0; i < theta.size(); ++i) REQUIRE(theta[i] == before[i] * keep);
     }
 }
 
 TEST_CASE("a sender counts only where it sends") {
     // Means 1 of the first coefficient (two senders) and -1 of the second (one sender): X = (1 - 1)/sqrt(2),
-    // (1 + 1)/sqrt(2). Any other count of the senders makes X[0] positive or negative. The last two peers
-    // send nothing: a norm of 0, and the reserved scale byte.
+    // (1 + 1)/sqrt(2). Any other count of the senders makes X[0] positive or negative. The last peer sends nothing.
     const ChunkGrid grid{1, 2, 1, 2};
     const uint8_t base[2] = {}, scale = 8, reserved = 0, plus = 0, minus = 1, first = 0, second = 1;
     const CodeFormat format{1, 8, 1};
     const SparseIn a{base, &scale, &plus, &first, format}, b{base, &scale, &minus, &second, format},
         silent{base, &reserved, &plus, &first, format};
-    const std::vector<SparseIn> peers = {a, a, b, b, silent};
-    const std::vector<double> inverse_norms = {1 / 16.0, 1 / 16.0, 1 / 16.0, 0, 1 / 16.0};
+    const std::vector<SparseIn> peers = {a, a, b, silent};
     for (const Ops* ops : all_ops()) {
         std::vector<float> theta = {0, 0};
         Stream stream;
-        ops->merge_apply(stream, {theta.data(), {1, 2}}, grid, peers, inverse_norms, 1.0f, 1.0f);
+        ops->merge_apply(stream, {theta.data(), {1, 2}}, {}, grid, peers, 1.0f, 1.0f);
         CHECK(theta == std::vector<float>{0.0f, -1.0f});
     }
 }
@@ -331,7 +290,11 @@ TEST_CASE("apply_candidate and screen follow one peer's values on every table an
         }
         Stream one;
         const Tensor grad_view(grad.data(), {c.grid.rows, c.grid.cols});
-        const double screened = cpu_ops("portable").screen(one, grad_view, c.grid, payload.in());
+        const std::vector<SparseIn> peers = {payload.in(), payload.in()};
+        std::vector<double> sums = {0, 1};
+        cpu_ops("portable").screen(one, sums, grad_view, c.grid, peers);
+        const double screened = sums[0];
+        CHECK(sums[1] == 1 + screened);
         CHECK(screened == doctest::Approx(inner).epsilon(1e-12 * (1 + magnitude)));
         for (const Ops* ops : all_ops())
             for (int threads : {1, 2, 3}) {
@@ -340,8 +303,9 @@ TEST_CASE("apply_candidate and screen follow one peer's values on every table an
                 ops->apply_candidate(stream, {out.data(), {c.grid.rows, c.grid.cols}},
                                      {theta.data(), {c.grid.rows, c.grid.cols}}, c.grid, payload.in(), eta);
                 CHECK_MESSAGE(same_bits(out, expected), std::string(ops->name) << ", threads " << threads);
-                CHECK(std::bit_cast<uint64_t>(ops->screen(stream, grad_view, c.grid, payload.in())) ==
-                      std::bit_cast<uint64_t>(screened));
+                std::vector<double> again = {0};
+                ops->screen(stream, again, grad_view, c.grid, std::span(peers).first(1));
+                CHECK(std::bit_cast<uint64_t>(again[0]) == std::bit_cast<uint64_t>(screened));
             }
     }
 }

@@ -187,7 +187,8 @@ TEST_CASE("s3 fetch: what arrived damaged is fetched again alone, twice at most"
     }
     damaged = 3;
     CHECK(code_of([&] { client.fetch("key", 5000, 0, check); }, "bytes [2500, 2600)") == ExitCode::input);
-    CHECK(s3.count("GET") == 6 + 7 + 7);
+    CHECK(repairs() == 1 + 2 + 2);
+    CHECK(s3.count("GET") <= 6 + 7 + 7);  // fewer when the failure came before the other parts were asked for
 
     const size_t before = s3.service.requests();
     CHECK(code_of(

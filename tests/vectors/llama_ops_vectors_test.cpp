@@ -163,7 +163,7 @@ void check_adamw(const Case& c, Stream& stream) {
               doctest::Approx(step.at("grad_norm").get<double>()).epsilon(1e-6));
         const double beta1 = optimizer.at("beta1"), beta2 = optimizer.at("beta2");
         beta1_power *= beta1, beta2_power *= beta2;
-        c.ops.adamw(stream, Tensor(param.data(), {n}), Tensor(m.data(), {n}), Tensor(v.data(), {n}), g,
+        c.ops.adamw(stream, Tensor(param.data(), {n}), {}, Tensor(m.data(), {n}), Tensor(v.data(), {n}), g,
                     {.lr = step.at("lr").get<float>(),
                      .beta1 = static_cast<float>(beta1),
                      .beta2 = static_cast<float>(beta2),

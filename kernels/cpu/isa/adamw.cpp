@@ -1,6 +1,7 @@
 // AdamW (Loshchilov & Hutter 2019): m <- β1·m + (1-β1)·g, v <- β2·v + (1-β2)·g²,
 // p <- p·(1 - lr·wd) - lr·(m/bias1)/(sqrt(v/bias2) + eps).
 #include "kernels/cpu/isa/model_ops.h"
+#include "kernels/cpu/isa/rounded.h"
 
 namespace templar::TEMPLAR_ISA {
 
@@ -8,7 +9,7 @@ namespace {
 constexpr int64_t block = 4096;
 }
 
-void adamw(Stream& stream, Tensor params, Tensor m, Tensor v, Tensor grads, AdamWStep step) {
+void adamw(Stream& stream, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step) {
     const int64_t count = params.numel();
     float* const p = params.f32();
     float* const first = m.f32();
@@ -27,7 +28,15 @@ void adamw(Stream& stream, Tensor params, Tensor m, Tensor v, Tensor grads, Adam
             second[i] = step.beta2 * second[i] + (1.0f - step.beta2) * g * g;
             p[i] = p[i] * keep - rate * first[i] / (__builtin_sqrtf(second[i]) * root + step.eps);
         }
+        if (weights) store_rounded(weights, begin, p + begin, end - begin);
     }
+}
+
+void round_weights(Stream& stream, Tensor weights, Tensor params) {
+    const int64_t count = params.numel();
+#pragma omp parallel for num_threads(stream.threads)
+    for (int64_t begin = 0; begin < count; begin += block)
+        store_rounded(weights, begin, params.f32() + begin, begin + block < count ? block : count - begin);
 }
 
 // A fixed number of parts, whatever the number of threads, added in their order.

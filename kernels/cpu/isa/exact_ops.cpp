@@ -13,6 +13,7 @@
 // by at most 256 peers) and non-zero |B| > 2^-8 have 24 significant bits, so that T holds multiples of 2^-102
 // and X multiples of 2^-133, all of them representable. (The last are denormal: no build may flush denormals
 // to zero.)
+#include "kernels/cpu/isa/rounded.h"
 #include "kernels/cpu/isa/table.h"
 #include "kernels/dct_basis.h"
 
@@ -31,6 +32,7 @@ constexpr int64_t parallel_values = 1 << 16;    // coded values to read
 constexpr int64_t parallel_elements = 1 << 15;  // weights to move
 
 constexpr int edge = max_chunk_edge;  // row stride of the scratch matrices below
+constexpr int max_peers = 256;        // what the exact sums have room for
 
 #if defined(__AVX512F__)
 using Vector = __m512;
@@ -240,7 +242,8 @@ float sign(float x) {
     return static_cast<float>(x > 0) - static_cast<float>(x < 0);
 }
 
-double sparse_square_sum(Stream& stream, SparseIn peer, ChunkGrid grid) {
+// N² of one peer's tensor: the squared L2 norm of the decoded values in units of (2^X/2)².
+double square_sum(const Stream& stream, const SparseIn& peer, const ChunkGrid& grid) {
     const int64_t chunks = grid.chunks();
     const CodeFormat format = peer.format;
     int64_t total[32] = {};  // Σ (c·(8 + m))² of each exponent x
@@ -266,11 +269,15 @@ double sparse_square_sum(Stream& stream, SparseIn peer, ChunkGrid grid) {
     return sum;
 }
 
-void merge_apply(Stream& stream, Tensor theta, ChunkGrid grid, std::span<const SparseIn> peers,
-                 std::span<const double> inverse_norms, float keep, float eta) {
+void merge_apply(Stream& stream, Tensor theta, Tensor weights_out, ChunkGrid grid, std::span<const SparseIn> peers,
+                 float keep, float eta) {
     const int64_t chunks = grid.chunks(), count = static_cast<int64_t>(peers.size());
     const SparseIn* const peer = peers.data();
-    const double* const inverse_norm = inverse_norms.data();
+    double inverse_norm[max_peers];
+    for (int64_t p = 0; p < count; ++p) {
+        const double square = square_sum(stream, peer[p], grid);
+        inverse_norm[p] = square == 0 ? 0 : 1 / __builtin_sqrt(square);
+    }
     float* const weights = theta.f32();
 #pragma omp parallel num_threads(stream.threads) if (grid.rows * grid.cols > parallel_elements)
     {
@@ -279,14 +286,15 @@ void merge_apply(Stream& stream, Tensor theta, ChunkGrid grid, std::span<const S
         Coefficient means[edge * edge];
 #pragma omp for schedule(static)
         for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-            float* const first = weights + chunk_origin(grid, chunk);
+            const int64_t origin = chunk_origin(grid, chunk);
             for (int64_t p = 0; p < count; ++p)
                 if (inverse_norm[p] != 0) sums.add(peer[p], chunk, inverse_norm[p]);
             inverse.run(means, sums.take(means));
             for (int i = 0; i < grid.edge_rows; ++i) {
                 const float* const x = inverse.row(i);
-                float* const w = first + i * grid.cols;
+                float* const w = weights + origin + i * grid.cols;
                 for (int j = 0; j < grid.edge_cols; ++j) w[j] = w[j] * keep - eta * sign(x[j]);
+                if (weights_out) store_rounded(weights_out, origin + i * grid.cols, w, grid.edge_cols);
             }
         }
     }
@@ -295,7 +303,6 @@ void merge_apply(Stream& stream, Tensor theta, ChunkGrid grid, std::span<const S
 void apply_candidate(Stream& stream, Tensor out, Tensor theta, ChunkGrid grid, SparseIn peer, float step) {
     const int64_t chunks = grid.chunks();
     const float* const weights = theta.f32();
-    float* const result = out.f32();
 #pragma omp parallel num_threads(stream.threads) if (grid.rows * grid.cols > parallel_elements)
     {
         InverseDct inverse(grid);
@@ -307,8 +314,9 @@ void apply_candidate(Stream& stream, Tensor out, Tensor theta, ChunkGrid grid, S
             for (int i = 0; i < grid.edge_rows; ++i) {
                 const float* const x = inverse.row(i);
                 const float* const w = weights + origin + i * grid.cols;
-                float* const o = result + origin + i * grid.cols;
-                for (int j = 0; j < grid.edge_cols; ++j) o[j] = w[j] - step * sign(x[j]);
+                float moved[edge];
+                for (int j = 0; j < grid.edge_cols; ++j) moved[j] = w[j] - step * sign(x[j]);
+                store_rounded(out, origin + i * grid.cols, moved, grid.edge_cols);
             }
         }
     }
@@ -328,7 +336,7 @@ void add_screen(double* sums, const float* grad, const InverseDct& inverse, cons
 
 // Summed in an order that the grid alone fixes: chunks in up to 256 runs, in each run 16 sums, then all of
 // them in turn.
-double screen(Stream& stream, Tensor grad, ChunkGrid grid, SparseIn peer) {
+double screen_one(const Stream& stream, const Tensor& grad, const ChunkGrid& grid, const SparseIn& peer) {
     constexpr int max_runs = 256;
     const int64_t chunks = grid.chunks();
     const int64_t runs = chunks < max_runs ? chunks : max_runs;
@@ -351,10 +359,13 @@ double screen(Stream& stream, Tensor grad, ChunkGrid grid, SparseIn peer) {
     return total;
 }
 
+void screen(Stream& stream, std::span<double> sums, Tensor grad, ChunkGrid grid, std::span<const SparseIn> peers) {
+    for (size_t p = 0; p < peers.size(); ++p) sums[p] += screen_one(stream, grad, grid, peers[p]);
+}
+
 }  // namespace
 
 void fill_exact_ops(Ops& ops) {
-    ops.sparse_square_sum = sparse_square_sum;
     ops.merge_apply = merge_apply;
     ops.apply_candidate = apply_candidate;
     ops.screen = screen;

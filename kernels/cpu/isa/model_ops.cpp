@@ -4,6 +4,26 @@
 
 namespace templar::TEMPLAR_ISA {
 
+namespace {
+
+Matmul best_matmul() {
+    return dnnl_matmul() ? dnnl_matmul() : matmul;
+}
+
+}  // namespace
+
+// As many rows at a time as the scratch holds.
+void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch) {
+    const int64_t rows = labels.numel(), hidden_size = hidden.last(), vocab = head.shape[0];
+    const int64_t chunk = scratch.numel() / vocab;
+    for (int64_t begin = 0; begin < rows; begin += chunk) {
+        const int64_t count = begin + chunk < rows ? chunk : rows - begin;
+        const Tensor logits = scratch.view(0, {count, vocab});
+        best_matmul()(stream, logits, hidden.view(begin * hidden_size, {count, hidden_size}), false, head, true, false);
+        cross_entropy_forward(stream, losses.view(begin, {count}), logits, labels.view(begin, {count}));
+    }
+}
+
 void fill_model_ops(Ops& ops) {
     ops.embedding_forward = embedding_forward;
     ops.embedding_backward = embedding_backward;
@@ -17,10 +37,12 @@ void fill_model_ops(Ops& ops) {
     ops.attention_backward = attention_backward;
     ops.swiglu_forward = swiglu_forward;
     ops.swiglu_backward = swiglu_backward;
-    ops.matmul = dnnl_matmul() ? dnnl_matmul() : matmul;
+    ops.matmul = best_matmul();
     ops.cross_entropy_forward = cross_entropy_forward;
     ops.cross_entropy_fused = cross_entropy_fused;
+    ops.loss_eval = loss_eval;
     ops.adamw = adamw;
+    ops.round_weights = round_weights;
     ops.sum_of_squares = sum_of_squares;
 }
 

@@ -29,7 +29,10 @@ void matmul(Stream&, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transp
 void cross_entropy_forward(Stream&, Tensor losses, Tensor logits, Tensor labels);
 void cross_entropy_fused(Stream&, Tensor losses, Tensor logits, Tensor labels, float scale);
 
-void adamw(Stream&, Tensor params, Tensor m, Tensor v, Tensor grads, AdamWStep step);
+void loss_eval(Stream&, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
+
+void adamw(Stream&, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step);
+void round_weights(Stream&, Tensor weights, Tensor params);
 double sum_of_squares(Stream&, Tensor x);
 
 }  // namespace templar::TEMPLAR_ISA
