@@ -13,8 +13,7 @@ namespace {
 struct Product {
     std::string shape;
     int64_t m, n, k;
-    bool transpose_a, transpose_b;
-    bool accumulate = false;
+    bool transpose_a = false, transpose_b = false, accumulate = false;
     bool fp32_result = false;  // the gradient of a weight
     double tokens = 0;
 };
@@ -50,9 +49,14 @@ std::vector<Product> small_products() {
         for (int transposes = 0; transposes < 4; ++transposes) {
             const bool ta = transposes & 1, tb = transposes & 2;
             const std::string shape = fmt::format("{}x{}x{}-{}{}", m, n, k, ta ? 't' : 'n', tb ? 't' : 'n');
-            products.push_back({shape, m, n, k, ta, tb});
-            products.push_back({shape + "-fp32", m, n, k, ta, tb, false, true});
-            products.push_back({shape + "-added", m, n, k, ta, tb, true, true});
+            Product product{.shape = shape, .m = m, .n = n, .k = k, .transpose_a = ta, .transpose_b = tb};
+            products.push_back(product);
+            product.shape = shape + "-fp32";
+            product.fp32_result = true;
+            products.push_back(product);
+            product.shape = shape + "-added";
+            product.accumulate = true;
+            products.push_back(product);
         }
     return products;
 }
@@ -66,8 +70,17 @@ std::vector<Product> layer_products(int64_t tokens, std::initializer_list<Linear
     std::vector<Product> products;
     for (const auto& [name, out, in] : layers) {
         const auto count = static_cast<double>(tokens);
-        products.push_back({name, tokens, out, in, false, XX", name), tokens, in, out, false, false, false, false, count});
-        products.push_back({fmt::format("{}-dw", name), out, in, tokens, true, false, true, true, count});
+        products.push_back(
+            {.shape = name, .m = tokens, .n = out, .k = in, .transpose_b = true, .tokens = count});
+        products.push_back({.shape = fmt::format("{}-dx", name), .m = tokens, .n = in, .k = out, .tokens = count});
+        products.push_back({.shape = fmt::format("{}-dw", name),
+                            .m = out,
+                            .n = in,
+                            .k = tokens,
+                            .transpose_a = true,
+                            .accumulate = true,
+                            .fp32_result = true,
+                            .tokens = count});
     }
     return products;
 }
