@@ -6,10 +6,6 @@
 
 #include "kernels/cuda/cuda.h"
 
-#if !defined(__CUDACC__)
-#include "simt_tensor.h"
-#endif
-
 namespace templar::cuda {
 
 // 16 bytes, both addresses multiples of 16; past the L1 cache. Not valid: zeros are written and `from` is not read.
@@ -40,7 +36,7 @@ __device__ __forceinline__ void wait_for_copies() {
 #if defined(__CUDACC__)
     asm volatile("cp.async.wait_group %0;\n" ::"n"(pending) : "memory");
 #else
-    simt::pending_copies().wait_until_pending(pending);
+    simt::pending_copies().wait(pending);
 #endif
 }
 

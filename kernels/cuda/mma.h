@@ -14,10 +14,6 @@
 #include <cstdint>
 #include <cstring>
 
-#if !defined(__CUDACC__)
-#include "simt_tensor.h"
-#endif
-
 namespace templar::cuda {
 
 template <class T>
@@ -48,11 +44,7 @@ struct Accumulator {
 
 // Two numbers rounded to bf16 in one register.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
-#if defined(__CUDACC__)
-    const __nv_bfloat162 halves = __floats2bfloat162_rn(low, high);  // one instruction
-#else
-    const __nv_bfloat16 halves[2] = {__float2bfloat16(low), __float2bfloat16(high)};
-#endif
+    const __nv_bfloat162 halves = __floats2bfloat162_rn(low, high);
     uint32_t bits;
     memcpy(&bits, &halves, sizeof bits);
     return bits;
@@ -125,54 +117,54 @@ inline float element(const uint32_t* x, int i) {
 }
 
 template <class T>
-void mma(Accumulator& d, const FragmentA<T>& a, const FragmentB<T>& b) {
+void mma(Accumulator& d, const FragmentA<T>& of_a, const FragmentB<T>& of_b, simt::Where where = simt::Where::current()) {
     struct Operands {
-        Accumulator* d;
-        const FragmentA<T>* a;
-        const FragmentB<T>* b;
-    } mine{&d, &a, &b};
-    simt::warp_together(mine, [](const std::array<Operands*, 32>& lanes) {
+        FragmentA<T> a;
+        FragmentB<T> b;
+    };
+    const auto product = [](const Operands* lanes, Accumulator* results) {
         float a[16][16], b[16][8];
         for (int lane = 0; lane < 32; ++lane) {
             const int g = lane / 4, t = lane % 4;
-            const auto* of_a = lanes[lane]->a->x;
-            const auto* of_b = lanes[lane]->b->x;
-            for (int i = 0; i < 8; ++i) a[g + i / 2 % 2 * 8][2 * t + i % 2 + i / 4 * 8] = element(of_a, i);
-            for (int i = 0; i < 4; ++i) b[2 * t + i % 2 + i / 2 * 8][g] = element(of_b, i);
+            for (int i = 0; i < 8; ++i) a[g + i / 2 % 2 * 8][2 * t + i % 2 + i / 4 * 8] = element(lanes[lane].a.x, i);
+            for (int i = 0; i < 4; ++i) b[2 * t + i % 2 + i / 2 * 8][g] = element(lanes[lane].b.x, i);
         }
         for (int m = 0; m < 16; ++m) {
             float sum[8]{};
             for (int k = 0; k < 16; ++k)
                 for (int n = 0; n < 8; ++n) sum[n] += a[m][k] * b[k][n];
-            for (int n = 0; n < 8; ++n) lanes[m % 8 * 4 + n / 2]->d->x[m / 8 * 2 + n % 2] += sum[n];
+            for (int n = 0; n < 8; ++n) results[m % 8 * 4 + n / 2].x[m / 8 * 2 + n % 2] = sum[n];
         }
-    });
+    };
+    const Accumulator sum = simt::compute_once<Accumulator>(~0u, Operands{of_a, of_b}, product, where);
+    for (int i = 0; i < 4; ++i) d.x[i] += sum.x[i];
 }
 
-inline void load_matrices_any(uint32_t (&to)[4], const void* row, bool transposed) {
-    struct Operands {
-        uint32_t* to;
-        const void* row;
-    } mine{to, row};
-    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) simt::fail("load_matrices: a row is not aligned to 16 bytes");
-    simt::warp_together(mine, [transposed](const std::array<Operands*, 32>& lanes) {
+struct LoadedMatrices {
+    uint32_t x[4];
+};
+template <bool transposed>
+LoadedMatrices load_matrices_as(const void* row, simt::Where where) {
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) simt::fail_thread("ldmatrix: its row is not aligned to 16 bytes");
+    const auto load = [](const void* const* rows, LoadedMatrices* results) {
         for (int i = 0; i < 4; ++i) {
             uint16_t matrix[8][8];
-            for (int r = 0; r < 8; ++r) std::memcpy(matrix[r], lanes[i * 8 + r]->row, 16);
+            for (int r = 0; r < 8; ++r) std::memcpy(matrix[r], rows[i * 8 + r], 16);
             for (int lane = 0; lane < 32; ++lane) {
                 const int outer = lane / 4, inner = lane % 4 * 2;
                 const uint32_t low = transposed ? matrix[inner][outer] : matrix[outer][inner];
                 const uint32_t high = transposed ? matrix[inner + 1][outer] : matrix[outer][inner + 1];
-                lanes[lane]->to[i] = low | high << 16;
+                results[lane].x[i] = low | high << 16;
             }
         }
-    });
+    };
+    return simt::compute_once<LoadedMatrices>(~0u, row, load, where);
 }
-inline void load_matrices(uint32_t (&to)[4], const void* row) {
-    load_matrices_any(to, row, false);
+inline void load_matrices(uint32_t (&to)[4], const void* row, simt::Where where = simt::Where::current()) {
+    std::memcpy(to, load_matrices_as<false>(row, where).x, sizeof to);
 }
-inline void load_matrices_transposed(uint32_t (&to)[4], const void* row) {
-    load_matrices_any(to, row, true);
+inline void load_matrices_transposed(uint32_t (&to)[4], const void* row, simt::Where where = simt::Where::current()) {
+    std::memcpy(to, load_matrices_as<true>(row, where).x, sizeof to);
 }
 
 #endif

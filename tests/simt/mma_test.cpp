@@ -1,8 +1,10 @@
 // The tensor core wrappers (kernels/cuda/mma.h, memory.h, tile.h) against plain products of matrices.
+#include "base/error.h"
 #include "kernels/cuda/tile.h"
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <vector>
 
 using namespace templar::cuda;
@@ -158,7 +160,52 @@ void check_banks() {
         }
 }
 
+// ---- planted bugs --------------------------------------------------------------------------------------------------------------
+
+enum class Bug { none, no_wait, copied_over_too_early, unfinished };
+
+// Each warp reads what the other one copied; a second copy follows into the same place.
+void exchange_warps(float* to, const float* from, Bug bug) {
+    auto& tile = shared_storage<SharedTile<float, 2, 128>>();
+    const int mine = static_cast<int>(threadIdx.x) * 4, other = mine ^ 128;
+    copy_async_16(tile.values + mine, from + mine);
+    commit_copies();
+    if (bug != Bug::no_wait) wait_for_copies<0>();
+    __syncthreads();
+    if (bug == Bug::copied_over_too_early) copy_async_16(tile.values + mine, from + mine, false);
+    const float seen = tile.values[other];
+    __syncthreads();
+    if (bug != Bug::copied_over_too_early) copy_async_16(tile.values + mine, from + mine, false);
+    commit_copies();
+    if (bug != Bug::unfinished) wait_for_copies<0>();
+    __syncthreads();
+    to[threadIdx.x] = seen + tile.values[other];
+}
+
+bool finds(Bug bug) {
+    bool wrong = false;
+    std::vector<float> from(256);
+    for (int i = 0; i < 256; ++i) from[i] = static_cast<float>(i);
+    in_three_schedules([&] {
+        std::vector<float> to(64);
+        try {
+            simt::launch("exchange_warps", 1, 64, 1024, exchange_warps, to.data(), from.data(), bug);
+        } catch (const templar::Error&) {
+            wrong = true;
+        }
+        for (int i = 0; i < 64; ++i) wrong = wrong || to[i] != static_cast<float>((i * 4) ^ 128);
+    });
+    return wrong;
+}
+
 }  // namespace
+
+TEST_CASE("the emulator finds copies that nobody waited for") {
+    CHECK_FALSE(finds(Bug::none));
+    CHECK(finds(Bug::no_wait));
+    CHECK(finds(Bug::copied_over_too_early));
+    CHECK(finds(Bug::unfinished));
+}
 
 TEST_CASE("mma multiplies fragments in the documented layout") {
     check_one_product<__nv_bfloat16, Form::instruction>();
