@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simt_copies.h"
+#include "simt_memory.h"
 #include "simt_types.h"
 
 #include <source_location>
@@ -33,6 +34,11 @@ struct Kernel {
 };
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes);
 
+template <class T>
+void check_argument(const char* kernel, int index, const T& argument) {
+    if constexpr (std::is_pointer_v<T>) check_pointer_argument(kernel, index, argument);
+}
+
 // Runs the whole grid and returns when it is done. Throws templar::Error(device) when the launch is one that a GPU refuses, or
 // a thread did what the head of simt.h lists.
 template <class... Parameters>
@@ -42,6 +48,9 @@ void launch(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, v
         void (*kernel)(Parameters...);
         std::tuple<Parameters...> arguments;
     };
+    int index = 0;
+    (check_argument(name, index++, arguments), ...);
+    static_cast<void>(index);
     const Call call{kernel, {arguments...}};
     const auto run = [](const void* memory) {
         const Call& c = *static_cast<const Call*>(memory);
