@@ -260,8 +260,8 @@ void run_threads() {
             }
         } catch (const Failure& failure) {
             block.failure = failure.what;
-        } catch (...) {
-            block.failure = fmt::format("thread {}: an exception left the kernel", to_string(threadIdx));
+        } catch (const std::exception& error) {
+            block.failure = fmt::format("thread {}: an exception left the kernel: {}", to_string(threadIdx), error.what());
         }
         self.fiber.switch_to(block.outside);
     }
