@@ -46,7 +46,7 @@ void run(Stream& stream, Out* out, const float* theta, const Chunks& chunks, con
     const auto kernel = packs_of(chunks.grid, theta, out) ? apply_candidate_kernel<4, Out> : apply_candidate_kernel<1, Out>;
     const int64_t blocks = std::min<int64_t>(chunks.count, blocks_per_multiprocessor * stream.cuda->multiprocessors);
     launch(stream, "apply_candidate", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads),
-           storage_bytes<ChunkStorage>(chunks.grid), kernel, out, theta, chunks, peer, step);
+           sizeof(ChunkStorage), kernel, out, theta, chunks, peer, step);
 }
 
 }  // namespace

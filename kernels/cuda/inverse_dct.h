@@ -52,8 +52,7 @@ struct alignas(16) ChunkStorage {
     };
     unsigned present[max_chunk_edge][2];  // row u: bit v
     int active[max_chunk_edge];           // u of the rows of t
-    // Bt (frequency, position), 0 past the last position: of edge_cols, then of edge_rows. The second is absent when the
-    // edges are equal (storage_bytes).
+    // Bt (frequency, position), 0 past the last position: of edge_cols, and of edge_rows where that is another.
     float basis[2][max_chunk_edge * max_chunk_edge];
 };
 
@@ -211,12 +210,6 @@ inline Chunks chunks_of(const char* op, const ChunkGrid& grid) {
         fail(ExitCode::internal, "{}: chunks of {} x {} do not tile a tensor of {} x {}", op, grid.edge_rows, grid.edge_cols,
              grid.rows, grid.cols);
     return {grid, grid.chunks(), grid.chunk_size(), basis_values(grid.edge_cols), basis_values(grid.edge_rows)};
-}
-
-// Bytes of a Storage that ends in a ChunkStorage.
-template <class Storage>
-size_t storage_bytes(const ChunkGrid& grid) {
-    return sizeof(Storage) - (grid.edge_rows == grid.edge_cols ? sizeof(ChunkStorage::basis[0]) : 0);
 }
 
 // True when load_tile<4>() and store_tile<4>() may be used: rows of whole packs from aligned addresses on.

@@ -188,7 +188,7 @@ void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, s
     const auto out = static_cast<__nv_bfloat16*>(weights.data);
     const auto kernel = packs_of(grid, theta.f32(), out) ? merge_kernel<4> : merge_kernel<1>;
     const int64_t blocks = std::min<int64_t>(chunks.count, blocks_per_multiprocessor * stream.cuda->multiprocessors);
-    launch(stream, "merge_apply", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads), storage_bytes<MergeStorage>(grid),
+    launch(stream, "merge_apply", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads), sizeof(MergeStorage),
            kernel, theta.f32(), out, norms, chunks, list, keep, eta);
 }
 

@@ -81,7 +81,7 @@ void enqueue(Stream& stream, double* sums, double* block_sums, int blocks, const
              std::span<const SparseIn> peers) {
     const auto list = peer_list<peers_at_once>("screen", chunks.grid, peers);
     const auto kernel = packs_of(chunks.grid, grad, grad) ? screen_kernel<4> : screen_kernel<1>;
-    launch(stream, "screen", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads), storage_bytes<Storage>(chunks.grid),
+    launch(stream, "screen", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads), sizeof(Storage),
            kernel, block_sums, grad, chunks, list);
     launch(stream, "screen", dim3(static_cast<unsigned>(list.count)), dim3(32), 0, add_blocks_kernel, sums, block_sums, blocks);
 }
