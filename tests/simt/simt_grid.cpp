@@ -331,6 +331,7 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_by
         std::iota(shuffled.begin(), shuffled.end(), int64_t{0});
         std::shuffle(shuffled.begin(), shuffled.end(), std::mt19937(grid_seed));
     }
+    const DeviceAccess access;
     std::atomic<bool> failed = false;
     std::string failure;
 #pragma omp parallel for schedule(dynamic) num_threads(std::min(omp_get_max_threads(), max_os_threads)) if (blocks > 1)
