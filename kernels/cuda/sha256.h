@@ -46,7 +46,7 @@ __device__ __forceinline__ void sha256_block(Sha256State& state, uint32_t (&w)[1
 }
 
 // Words 16·block … of `count`, in memory; after the last the padding's first byte 0x80, then zeros.
-__device__ __forceinline__ void load_words(uint32_t* words, const uint8_t* bytes, int64_t block, int64_t count, bool aligned) {
+__device__ __forceinline__ void load_block(uint32_t* words, const uint8_t* bytes, int64_t block, int64_t count, bool aligned) {
     const int64_t first = 16 * block;
     if (aligned && first + 16 <= count) {
         const auto packs = reinterpret_cast<const uint4*>(bytes) + 4 * block;
@@ -78,7 +78,7 @@ __device__ __forceinline__ Sha256State sha256_tagged(uint32_t tag, const uint32_
     const bool aligned = reinterpret_cast<uintptr_t>(bytes) % 16 == 0;
     Sha256State state;
     for (int64_t block = 0; block < blocks; ++block) {
-        load_words(words + header, bytes, block, count, aligned);
+        load_block(words + header, bytes, block, count, aligned);
         uint32_t w[16];
         for (int i = 0; i < 16; ++i) w[i] = __byte_perm(words[i], words[i + 1], 0x3456);
         if (block == blocks - 1) {
