@@ -211,7 +211,10 @@ OpCase fp32_twin(const OpCase& what) {
     return twin;
 }
 
-double normalised_error(std::span<const float> x, std::span<const float> y) {
+namespace {
+
+template <class T>
+double squared_distance(std::span<const T> x, std::span<const T> y) {
     if (x.size() != y.size()) fail(ExitCode::internal, "normalised_error: {} values beside {}", x.size(), y.size());
     double error = 0, size = 0;
     for (size_t i = 0; i < x.size(); ++i) {
@@ -221,6 +224,11 @@ double normalised_error(std::span<const float> x, std::span<const float> y) {
     }
     return size == 0 ? error : error / size;
 }
+
+}  // namespace
+
+double normalised_error(std::span<const float> x, std::span<const float> y) { return squared_distance(x, y); }
+double normalised_error(std::span<const double> x, std::span<const double> y) { return squared_distance(x, y); }
 
 std::vector<OpCase> op_cases(DType compute, CaseSizes sizes) {
     std::vector<OpCase> all;

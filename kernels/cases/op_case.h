@@ -37,9 +37,13 @@ class CaseTensors {
   public:
     void add(const std::string& name, Tensor tensor) { tensors_[name] = tensor; }
     const Tensor& operator[](const std::string& name) const { return tensors_.at(name); }
+    // For an operation that returns numbers to the host (sum_of_squares, screen): keeps them as the case's result.
+    void returned(std::vector<double> numbers) const { returned_ = std::move(numbers); }
+    const std::vector<double>& returned() const { return returned_; }
 
   private:
     std::map<std::string, Tensor> tensors_;
+    mutable std::vector<double> returned_;
 };
 
 using RunCase = std::function<void(const Ops&, Stream&, const CaseTensors&)>;
@@ -65,6 +69,8 @@ struct OpCase {
     double items = 0;  // what people count, e.g. tokens; 0: nothing
     std::string item = "";
     std::vector<Gradient> gradient = {};  // none or one
+    // For numbers returned to the host: how near they must be to the CPU's, as CaseTensor::limit. 1e-20: sums in double.
+    double returned_limit = 1e-20;
 };
 
 enum class CaseSizes {
@@ -108,6 +114,7 @@ class PreparedCase {
     // The tensor's values now, bf16 widened to fp32; the same for a CPU device prepared with fp32 twins.
     std::vector<float> floats(const std::string& name) const;
     std::vector<uint8_t> bytes(const std::string& name) const;
+    const std::vector<double>& returned() const { return tensors_.returned(); }
     // Gives an f32 tensor these values.
     void set(const std::string& name, std::span<const float> values);
     // Puts every in_out and output tensor back to its first values.
@@ -137,5 +144,6 @@ OpCase fp32_twin(const OpCase& what);
 
 // The result's distance from the reference: Σ(x - y)²/Σy² (Σ(x - y)² where y is 0 everywhere). NaN where either has one.
 double normalised_error(std::span<const float> x, std::span<const float> y);
+double normalised_error(std::span<const double> x, std::span<const double> y);
 
 }  // namespace templar
