@@ -143,15 +143,8 @@ __device__ __forceinline__ void load_box(void* to, const TensorMap& map, int row
 //   order_registers(); multiply_add(d, …); …; commit_products();    a group of products is under way
 //   wait_for_products<1>();                                         all groups but the newest are done: their operands may go
 //   wait_for_products<0>(); use_results(d);                         d may be read
-
-// Of a tile of 128-byte rows in the swizzle above, at a multiple of 1024 bytes plus 32 bytes for each 16 columns: the address
-// and the 1024 bytes from 8 rows to the next 8, in units of 16; bits 62-63: 128-byte swizzle. The leading offset (1) is not
-// used in this layout.
-__device__ __forceinline__ uint64_t operand(const void* tile) {
-    return uint64_t{shared_address(tile) >> 4} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
-}
-// The operand 16 columns further on, of the 64 in a tile.
-__device__ __forceinline__ uint64_t next_columns(uint64_t operand, int sixteens) { return operand + 2 * sixteens; }
+//
+// Operands are described by 64 bits: operand(), at the end.
 
 __device__ __forceinline__ void order_registers() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -201,5 +194,15 @@ __device__ __forceinline__ void grow_registers() {
 }
 
 #endif
+
+// ---- operands of wgmma -----------------------------------------------------------------------------------------------------
+// Of a tile of 128-byte rows in the swizzle above, at a multiple of 1024 bytes plus 32 bytes for each 16 columns: the address
+// and the 1024 bytes from 8 rows to the next 8, in units of 16; bits 62-63: 128-byte swizzle. The leading offset (1) is not
+// used in this layout.
+__device__ __forceinline__ uint64_t operand(const void* tile) {
+    return uint64_t{shared_address(tile) >> 4} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+// The operand 16 columns further on, of the 64 in a tile.
+__device__ __forceinline__ uint64_t next_columns(uint64_t operand, int sixteens) { return operand + 2 * sixteens; }
 
 }  // namespace templar::cuda

@@ -81,6 +81,10 @@ struct Arrivals {
 };
 Arrivals barrier(bool predicate, Place place);
 
+// For instructions that wait for a change in memory (mbarrier): sleeps until another thread of the block calls wake() for it.
+void wait_on(const void* memory, Place place);
+void wake(const void* memory);
+
 // Waits until all lanes named in `mask` are here, each bringing `bytes` bytes (at most max_lane_bytes). Returns what they brought:
 // lane l's at l·bytes, those of lanes outside of the mask being 0xff. `once(in, out)`, if any, is called by the last to arrive and
 // makes of it what is returned instead, at most 32·max_lane_bytes. Valid until the thread's next exchange with this mask.
