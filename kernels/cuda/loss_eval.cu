@@ -12,12 +12,12 @@
 // 96 KB of shared memory: it also runs on the consumer GPUs of sm_86 and sm_89. fp32 is there for checks.
 #include "kernels/cuda/loss_eval.h"
 
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/loss_eval_parts.h"
 #include "kernels/cuda/loss_eval_wgmma.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/tile.h"
-#include "kernels/cuda/vector.h"
 
 #include <limits>
 
@@ -165,9 +165,6 @@ __global__ void combine_splits_kernel(float* losses, LossEvalTask<T> task) {
 constexpr int64_t most_rows = int64_t{1} << 17;
 static_assert(most_rows * (max_splits * int64_t{sizeof(RowSum)} + int64_t{sizeof(float)}) <= scratch_bytes);
 
-void run_wgmma(Stream& stream, const LossEvalTask<__nv_bfloat16>& task) { loss_eval_wgmma(stream, task); }
-void run_wgmma(Stream&, const LossEvalTask<float>&) { fail(ExitCode::usage, "loss_eval by wgmma takes bf16 only"); }
-
 template <class T>
 void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, LossEvalVersion version) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
@@ -176,8 +173,8 @@ void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor
         const int64_t pass = std::min(most_rows, rows - first);
         const int row_tiles = static_cast<int>(ceil_div(pass, tile_rows));
         LossEvalTask<T> task{};
-        task.hidden = static_cast<const T*>(hidden.data) + first * depth;
-        task.head = static_cast<const T*>(head.data);
+        task.hidden = data<T>(hidden) + first * depth;
+        task.head = data<T>(head);
         task.labels = labels.i32() + first;
         task.rows = static_cast<int>(pass);
         task.depth = static_cast<int>(depth);
@@ -188,50 +185,49 @@ void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor
             scratch(stream, pass * (task.splits * int64_t{sizeof(RowSum)} + int64_t{sizeof(float)})));
         task.targets = reinterpret_cast<float*>(task.sums + pass * task.splits);
 
-        if (version == LossEvalVersion::wgmma)
-            run_wgmma(stream, task);
-        else
-            launch(stream, "loss_eval", dim3(task.splits, row_tiles), dim3(threads), sizeof(Storage<T>),
+        bool done = false;
+        if constexpr (sizeof(T) == 2) done = version == LossEvalVersion::wgmma && loss_eval_wgmma(stream, task);
+        if (!done)
+            launch(stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage<T>),
                    loss_eval_mma_kernel<T>, task);
-        launch(stream, "loss_eval", dim3(static_cast<unsigned>(ceil_div(pass, 128))), dim3(128), 0, combine_splits_kernel<T>,
+        launch(stream, "loss_eval", grid_of(ceil_div(pass, 128)), dim3(128), 0, combine_splits_kernel<T>,
                losses.f32() + first, task);
     }
 }
 
-void loss_eval_by_logits(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor logits) {
+// As many rows at a time as the stream's scratch memory holds logits of.
+void loss_eval_by_logits(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
-    for (int64_t first = 0; first < rows; first += logits.rows()) {
-        const int64_t pass = std::min(logits.rows(), rows - first);
-        const Tensor part = logits.view(0, {pass, vocab});
-        matmul(stream, part, hidden.view(first * depth, {pass, depth}), false, head, true, false);
-        cross_entropy_forward(stream, losses.view(first, {pass}), part, labels.view(first, {pass}));
+    const int64_t row_bytes = vocab * bytes_of(hidden.dtype), most = std::min(rows, scratch_bytes / row_bytes);
+    void* const memory = scratch(stream, std::max<int64_t>(most, 1) * row_bytes);
+    for (int64_t first = 0; first < rows; first += most) {
+        const int64_t pass = std::min(most, rows - first);
+        const Tensor logits(memory, hidden.dtype, {pass, vocab});
+        matmul(stream, logits, hidden.view(first * depth, {pass, depth}), false, head, true, false);
+        cross_entropy_forward(stream, losses.view(first, {pass}), logits, labels.view(first, {pass}));
     }
 }
 
 }  // namespace
 
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor logits,
-               LossEvalVersion version) {
+void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, LossEvalVersion version) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
-    if (hidden.dtype != head.dtype || losses.dtype != DType::f32 || labels.dtype != DType::i32)
-        fail(ExitCode::internal, "loss_eval takes hidden and head of one type, fp32 losses and i32 labels");
-    if (hidden.rows() != rows || losses.numel() != rows || head.last() != depth || depth < 1 || vocab < 1 ||
-        depth > std::numeric_limits<int>::max() || vocab > std::numeric_limits<int>::max() - 1024)
-        fail(ExitCode::internal, "loss_eval: hidden is {} x {}, head {} x {}, for {} labels and {} losses", hidden.rows(), depth,
-             vocab, head.last(), rows, losses.numel());
+    constexpr int64_t most = std::numeric_limits<int>::max() - 1024;  // a tile beyond the last is counted in int
+    require_type("loss_eval", hidden.dtype, {hidden, head});
+    require_type("loss_eval", DType::f32, {losses});
+    require_type("loss_eval", DType::i32, {labels});
+    require("loss_eval", hidden.rows() == rows && losses.numel() == rows && head.last() == depth,
+            "hidden (N, C), head (V, C), N losses and labels");
+    require("loss_eval", depth >= 1 && vocab >= 1 && depth <= most && vocab <= most, "1 to 2^31 - 1024 columns and logits");
     if (rows == 0) return;
-    if (version == LossEvalVersion::logits)
-        loss_eval_by_logits(stream, losses, hidden, head, labels, logits);
-    else if (hidden.dtype == DType::bf16)
-        loss_eval_in_registers<__nv_bfloat16>(stream, losses, hidden, head, labels, version);
-    else if (hidden.dtype == DType::f32)
-        loss_eval_in_registers<float>(stream, losses, hidden, head, labels, version);
-    else
-        fail(ExitCode::internal, "loss_eval takes fp32 or bf16, not {}", name_of(hidden.dtype));
+    if (version == LossEvalVersion::logits) return loss_eval_by_logits(stream, losses, hidden, head, labels);
+    with_compute_type("loss_eval", hidden.dtype, [&]<class T>() {
+        loss_eval_in_registers<T>(stream, losses, hidden, head, labels, version);
+    });
 }
 
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch) {
-    loss_eval(stream, losses, hidden, head, labels, scratch, default_loss_eval_version);
+void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor) {
+    loss_eval(stream, losses, hidden, head, labels, default_loss_eval_version);
 }
 
 }  // namespace templar::cuda

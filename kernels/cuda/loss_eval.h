@@ -1,4 +1,4 @@
-// The versions of loss_eval, oldest first: the bench times each, gpu-check compares them.
+// The versions of loss_eval, oldest first (kernels/cuda/versions.h gives them to the bench and the tests).
 #pragma once
 
 #include "kernels/stream.h"
@@ -7,17 +7,15 @@
 namespace templar::cuda {
 
 enum class LossEvalVersion {
-    logits,     // v0: logits of some rows in memory (matmul), then cross_entropy_forward
-    mma_sync,   // v1: tiles of logits in registers, mma.sync fed by cp.async; fp32: FFMA. Any GPU from sm_80 on
-    wgmma       // v2: the same on Hopper's own instructions (sm_90a): wgmma fed by TMA. bf16, C a multiple of 8
+    logits,    // v0: the logits of some rows in memory (matmul), then cross_entropy_forward
+    mma_sync,  // v1: tiles of logits in registers, by mma.sync
+    wgmma      // v2: the same by wgmma, on Hopper and where rows are whole packs of 16 bytes; elsewhere v1
 };
 
-// What loss_eval of the CUDA table uses. wgmma waits for its first run on a GPU beside mma_sync.
+// What loss_eval of the CUDA table uses. v2 waits for its first run on a GPU beside v1.
 inline constexpr LossEvalVersion default_loss_eval_version = LossEvalVersion::mma_sync;
 
-// As loss_eval of kernels/ops.h. `logits` (rows >= 1, V), of hidden's type, is used by LossEvalVersion::logits alone.
-// Throws Error(usage) when the version cannot run on these tensors or on this GPU.
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor logits,
-               LossEvalVersion version);
+// As loss_eval of kernels/ops.h.
+void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, LossEvalVersion version);
 
 }  // namespace templar::cuda

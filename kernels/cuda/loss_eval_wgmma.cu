@@ -14,7 +14,7 @@
 // take about 8 % of a tile's time, less where one consumer runs ahead of the other. Expected: 600 TFLOP/s and more.
 #include "kernels/cuda/loss_eval_wgmma.h"
 
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/wgmma.h"
 
 namespace templar::cuda {
@@ -160,23 +160,18 @@ __global__ void TEMPLAR_CLUSTER(1, cluster, 1) __launch_bounds__(threads, 1)
 template <int cluster>
 void launch_cluster(Stream& stream, const LossEvalTask<bf16>& task) {
     const int64_t row_tiles = ceil_div(ceil_div(task.rows, tile_rows), cluster) * cluster;  // the last may have no rows
-    launch(stream, "loss_eval", dim3(task.splits, static_cast<unsigned>(row_tiles)), dim3(threads), sizeof(Storage),
+    launch(stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage),
            loss_eval_wgmma_kernel<cluster>, task, make_tensor_map(task.hidden, task.rows, task.depth, tile_rows),
            make_tensor_map(task.head, task.vocab, task.depth, columns / cluster));
 }
 
 }  // namespace
 
-void loss_eval_wgmma(Stream& stream, const LossEvalTask<bf16>& task) {
-    if (!task.aligned) fail(ExitCode::usage, "loss_eval by wgmma takes rows that are multiples of 16 bytes");
-#if defined(__CUDACC__)
-    int device = 0, generation = 0;
-    check(cudaGetDevice(&device), "loss_eval");
-    check(cudaDeviceGetAttribute(&generation, cudaDevAttrComputeCapabilityMajor, device), "loss_eval");
-    if (generation != 9) fail(ExitCode::usage, "loss_eval by wgmma runs on Hopper GPUs (9.0) only, not on {}.x", generation);
-    if (task.rows > tile_rows) return launch_cluster<2>(stream, task);
-#endif
-    launch_cluster<1>(stream, task);
+bool loss_eval_wgmma(Stream& stream, const LossEvalTask<bf16>& task) {
+    if (!task.aligned || !on_hopper()) return false;
+    if (most_cluster > 1 && task.rows > tile_rows) launch_cluster<most_cluster>(stream, task);
+    else launch_cluster<1>(stream, task);
+    return true;
 }
 
 }  // namespace templar::cuda

@@ -35,6 +35,16 @@ inline constexpr int box_columns = 64;
 
 #if defined(__CUDACC__)
 
+inline constexpr int most_cluster = 2;  // blocks
+
+// Whether the current device is one.
+inline bool on_hopper() {
+    int device = 0, generation = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&generation, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+    return generation == 9;
+}
+
 using TensorMap = CUtensorMap;
 
 // `matrix` and the bytes of a row are multiples of 16; box_rows is at most 256.

@@ -359,6 +359,8 @@ void fail_thread(const std::string& what) { throw Failure{fmt::format("thread {}
 
 int lane() { return current->running->thread % 32; }
 
+Schedule schedule_of_block() { return current->order; }
+
 void* shared_memory(std::size_t bytes) {
     if (bytes > current->shared_bytes)
         fail_thread(fmt::format("its shared memory has {} bytes, the launch gave {}", bytes, current->shared_bytes));

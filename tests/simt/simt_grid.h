@@ -70,8 +70,9 @@ using Where = std::source_location;
 // Ends the launch with an Error that names kernel, block and thread.
 [[noreturn]] void fail_thread(const std::string& what);
 
-// The running thread's position in its warp.
+// The running thread's position in its warp, its block's schedule.
 int lane();
+Schedule schedule_of_block();
 
 // The block's shared memory. Fails when the launch gave less than `bytes`.
 void* shared_memory(std::size_t bytes);

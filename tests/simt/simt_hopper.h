@@ -16,6 +16,9 @@
 
 namespace templar::cuda {
 
+inline constexpr int most_cluster = 1;
+inline bool on_hopper() { return true; }
+
 struct TensorMap {
     const __nv_bfloat16* matrix;
     int64_t rows, columns;
@@ -89,7 +92,7 @@ inline std::vector<BoxCopy>& late_copies() {
 inline void load_box(void* to, const TensorMap& map, int row, int column, Mbarrier& arrived) {
     if (shared_address(to) % 1024 != 0) simt::fail_thread("load_box: not a multiple of 1024 bytes");
     const BoxCopy copy{to, map, row, column, &arrived};
-    if (simt::schedule == simt::Schedule::reversed) return copy.run();
+    if (simt::schedule_of_block() == simt::Schedule::reversed) return copy.run();
     late_copies().push_back(copy);
     simt::wake(&arrived);
 }
@@ -154,7 +157,7 @@ inline Products& products_of_thread() {
 inline void order_registers() {}
 inline void multiply_add(float (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
     const Product product{d, a, b, accumulate};
-    if (simt::schedule == simt::Schedule::reversed) products_of_thread().open.push_back(product);
+    if (simt::schedule_of_block() == simt::Schedule::reversed) products_of_thread().open.push_back(product);
     else product.run();
 }
 inline void commit_products() {
