@@ -1,6 +1,8 @@
 // Starting a grid of blocks, and the places where the threads of a block wait for each other.
 #pragma once
 
+#include "simt_copies.h"
+#include "simt_memory.h"
 #include "simt_types.h"
 
 #include <source_location>
@@ -32,6 +34,11 @@ struct Kernel {
 };
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes);
 
+template <class T>
+void check_argument(const char* kernel, int index, const T& argument) {
+    if constexpr (std::is_pointer_v<T>) check_pointer_argument(kernel, index, argument);
+}
+
 // Runs the whole grid and returns when it is done. Throws templar::Error(device) when the launch is one that a GPU refuses, or
 // a thread did what the head of simt.h lists.
 template <class... Parameters>
@@ -41,6 +48,9 @@ void launch(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, v
         void (*kernel)(Parameters...);
         std::tuple<Parameters...> arguments;
     };
+    int index = 0;
+    (check_argument(name, index++, arguments), ...);
+    static_cast<void>(index);
     const Call call{kernel, {arguments...}};
     const auto run = [](const void* memory) {
         const Call& c = *static_cast<const Call*>(memory);
@@ -65,6 +75,9 @@ int lane();
 
 // The block's shared memory. Fails when the launch gave less than `bytes`.
 void* shared_memory(std::size_t bytes);
+
+// The running thread's copies. A thread has to wait for all of them before it returns.
+PendingCopies& pending_copies();
 
 // Waits until all threads of the block that have not returned are here. Result: how many came, and how many with `predicate`.
 struct Arrivals {

@@ -2,6 +2,8 @@
 // that streams and waiting for them mean nothing.
 #pragma once
 
+#include "simt_memory.h"
+
 #include <cstddef>
 #include <cstring>
 
@@ -16,10 +18,12 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
+    const simt::DeviceAccess access;
     std::memmove(to, from, bytes);
     return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t) {
+    const simt::DeviceAccess access;
     std::memset(memory, value, bytes);
     return cudaSuccess;
 }
