@@ -1,6 +1,9 @@
 // Errors that a program reports to its user, and the exit codes they end in.
 #pragma once
 
+#if defined(__NVCC__)
+#define FMT_USE_CONSTEXPR 1  // nvcc can check formats when compiling; fmt 9 does not expect it to
+#endif
 #include <fmt/core.h>
 
 #include <stdexcept>

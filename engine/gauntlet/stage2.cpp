@@ -6,28 +6,38 @@
 
 namespace templar {
 
-Evaluation Stage2::evaluate(const Replica& replica, std::span<const uint8_t> payload, float step,
+Evaluation Stage2::evaluate(Replica& replica, std::span<const uint8_t> payload, float step,
                             std::span<const SequenceId> own, std::span<const SequenceId> random,
                             double random_before) {
     Evaluation evaluation;
-    evaluation.own_before = losses_(replica.theta(), own);
+    evaluation.own_before = losses_(replica.weights(), own);
     evaluation.random_before = random_before;
-    replica.candidate(candidate_, payload, step);
-    evaluation.own_after = losses_(candidate_, own);
-    evaluation.random_after = losses_(candidate_, random);
+    replica.candidate(candidate_.tensor(), payload, step);
+    evaluation.own_after = losses_(candidate_.tensor(), own);
+    evaluation.random_after = losses_(candidate_.tensor(), random);
     return evaluation;
 }
 
-double first_order_screen(const Ops& ops, Stream stream, const Layout& layout, std::span<const float> grads,
-                          std::span<const uint8_t> payload, float step) {
-    if (std::ssize(grads) != layout.parameters || std::ssize(payload) != layout.payload_bytes)
-        fail(ExitCode::internal, "screen: {} gradients and a payload of {} bytes, expected {} and {}",
-             grads.size(), payload.size(), layout.parameters, layout.payload_bytes);
-    double sum = 0;
-    for (const TensorLayout& tensor : layout.tensors)
-        sum += ops.screen(stream, Tensor(grads.data() + tensor.offset, {tensor.grid.rows, tensor.grid.cols}),
-                          tensor.grid, sparse_in(tensor, payload));
-    return step * sum;
+std::vector<double> first_order_screen(Device& device, const Layout& layout, Tensor grads,
+                                       std::span<const std::span<const uint8_t>> payloads, float step) {
+    if (grads.numel() != layout.parameters)
+        fail(ExitCode::internal, "screen: {} gradients, expected {}", grads.numel(), layout.parameters);
+    // So many at a time that a GPU has room for them.
+    constexpr size_t at_a_time = 32;
+    std::vector<double> sums(payloads.size());
+    PayloadStage stage(device, layout.payload_bytes);
+    for (size_t begin = 0; begin < payloads.size(); begin += at_a_time) {
+        const size_t count = std::min(at_a_time, payloads.size() - begin);
+        const auto staged = stage(payloads.subspan(begin, count));
+        std::vector<SparseIn> peers(count);
+        for (const TensorLayout& tensor : layout.tensors) {
+            for (size_t p = 0; p < count; ++p) peers[p] = sparse_in(tensor, staged[p]);
+            device.ops().screen(device.stream(), std::span(sums).subspan(begin, count),
+                                grads.view(tensor.offset, {tensor.grid.rows, tensor.grid.cols}), tensor.grid, peers);
+        }
+    }
+    for (double& sum : sums) sum *= step;
+    return sums;
 }
 
 std::vector<SequenceId> draw_sequences(CounterRng& rng, std::span<const int64_t> pages,

@@ -10,25 +10,26 @@ namespace templar {
 
 class Stage2 {
   public:
-    // `losses` outlives this object; `parameters`: of the model.
-    Stage2(MeanLoss& losses, int64_t parameters) : losses_(losses), candidate_(static_cast<size_t>(parameters)) {}
+    // `losses` and the device outlive this object; `parameters`: of the model.
+    Stage2(Device& device, MeanLoss& losses, int64_t parameters)
+        : losses_(losses), candidate_(device, device.compute_type(), parameters) {}
 
     // Losses at theta and at theta - step·sign(decode(payload)) on `own` and `random`.
     // `random_before` is the loss at theta on `random`, the same for every peer of a window: measured once by
     // the caller.
-    Evaluation evaluate(const Replica& replica, std::span<const uint8_t> payload, float step,
+    Evaluation evaluate(Replica& replica, std::span<const uint8_t> payload, float step,
                         std::span<const SequenceId> own, std::span<const SequenceId> random,
                         double random_before);
 
   private:
     MeanLoss& losses_;
-    std::vector<float> candidate_;
+    DeviceArray candidate_;
 };
 
-// First-order prediction of how far the loss falls when step·sign(decode(payload)) is taken from theta:
-// step·<grads, sign>, grads being the gradient of the mean loss at theta (docs/protocol.md §8.2).
-double first_order_screen(const Ops& ops, Stream stream, const Layout& layout, std::span<const float> grads,
-                          std::span<const uint8_t> payload, float step);
+// First-order prediction, for each payload, of how far the loss falls when step·sign(decode(payload)) is taken from theta:
+// step·<grads, sign>, grads being the gradient of the mean loss at theta, on the device (docs/protocol.md §8.2).
+std::vector<double> first_order_screen(Device& device, const Layout& layout, Tensor grads,
+                                       std::span<const std::span<const uint8_t>> payloads, float step);
 
 // `count` different sequences drawn by a generator, or as many as there are. The order of `pages` and
 // repetitions in it do not matter.

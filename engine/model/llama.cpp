@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "engine/model/memory.h"
+#include "kernels/bf16.h"
 
 #include <algorithm>
 
@@ -12,20 +13,21 @@ namespace templar {
 namespace {
 
 // Rows of logits that exist at a time. Each chunk reads the head's weights twice and updates their gradient,
-// so fewer rows than about the hidden size would be bound by memory; more only take more of it.
-constexpr int64_t logits_chunk_rows = 1024;
+// so fewer rows than about the hidden size would be bound by memory; more only take more of it. A GPU, which
+// is what computes in bf16, needs more rows to be filled.
+int64_t logits_chunk_rows(DType compute) {
+    return compute == DType::bf16 ? 8192 : 1024;
+}
 
 // The same values as a matrix with `cols` columns.
 Tensor matrix(const Tensor& t, int64_t cols) {
-    return Tensor(t.f32(), {t.numel() / cols, cols});
+    return t.view(0, {t.numel() / cols, cols});
 }
 
 // Rows [first, first + count) of a matrix or vector.
 Tensor slice(const Tensor& t, int64_t first, int64_t count) {
     Tensor part = t;
-    const int64_t stride = t.numel() / t.shape[0];
-    part.data = t.dtype == DType::f32 ? static_cast<void*>(t.f32() + first * stride)
-                                      : static_cast<void*>(t.i32() + first * stride);
+    part.data = t.view(first * (t.numel() / t.shape[0]), {count}).data;
     part.shape[0] = count;
     return part;
 }
@@ -54,31 +56,29 @@ struct Llama::Weights {
     Tensor final_norm;  // (C)
     Tensor head;        // (V, C); the embedding itself when tied
 
-    Weights(const LlamaConfig& config, const float* arena) : config_(config) {
+    Weights(const LlamaConfig& config, const Tensor& arena) : config_(config), arena_(arena) {
         const int64_t C = config.hidden_size, V = config.vocab_size;
-        layers_ = arena + V * C;
-        const float* end = layers_ + config.layers * layer_size();
-        embedding = Tensor(arena, {V, C});
-        final_norm = Tensor(end, {C});
-        head = config.tie_word_embeddings ? embedding : Tensor(end + C, {V, C});
+        const int64_t end = V * C + config.layers * layer_size();
+        embedding = arena.view(0, {V, C});
+        final_norm = arena.view(end, {C});
+        head = config.tie_word_embeddings ? embedding : arena.view(end + C, {V, C});
     }
 
     Layer layer(int64_t l) const {
         const int64_t C = config_.hidden_size, F = config_.intermediate_size, D = config_.head_dim;
         const int64_t H = config_.heads, S = H + 2 * config_.kv_heads;
-        const float* position = layers_ + l * layer_size();
-        auto take = [&position](int64_t rows, int64_t cols) {
-            const Tensor view(position, {rows, cols});
+        int64_t position = config_.vocab_size * C + l * layer_size();
+        auto take = [&](int64_t rows, int64_t cols) {
             position += rows * cols;
-            return view;
+            return arena_.view(position - rows * cols, {rows, cols});
         };
         Layer layer;
         layer.qkv = take(S * D, C);
         layer.o = take(C, H * D);
         layer.gate_up = take(2 * F, C);
         layer.down = take(C, F);
-        layer.input_norm = Tensor(position, {C});
-        layer.post_norm = Tensor(position + C, {C});
+        layer.input_norm = arena_.view(position, {C});
+        layer.post_norm = arena_.view(position + C, {C});
         return layer;
     }
 
@@ -89,7 +89,7 @@ struct Llama::Weights {
     }
 
     const LlamaConfig& config_;
-    const float* layers_;
+    Tensor arena_;
 };
 
 // What one layer's forward leaves for its backward.
@@ -103,6 +103,11 @@ struct Llama::LayerActivations {
     Tensor act;      // (N, F)
 };
 
+// One batch as the device sees it, each (N).
+struct Llama::BatchTensors {
+    Tensor tokens, labels, losses;
+};
+
 // All activations, carved from an arena for the largest batch. For inference all layers share one set of
 // buffers: each step only reads what the step before it wrote.
 struct Llama::Activations {
@@ -112,6 +117,7 @@ struct Llama::Activations {
     Tensor branch;  // (N, C): what is about to be added to the residual stream; on the way back the gradient
                     // of a norm's output
     Tensor logits;  // (chunk, V)
+    std::array<BatchTensors, 2> batches;
     // Gradients that no layer keeps.
     Tensor dresidual;  // (N, C)
     Tensor dact;       // (N, F)
@@ -119,27 +125,36 @@ struct Llama::Activations {
     Tensor dqkv;       // (B, T, S, D)
     Tensor delta;      // (B, H, T)
 
-    Activations(Arena& arena, const LlamaConfig& config, int64_t B, int64_t T, Pass pass) : batch_(B) {
+    Activations(Arena& arena, const LlamaConfig& config, int64_t B, int64_t T, Pass pass, DType compute)
+        : batch_(B) {
         const int64_t N = B * T, C = config.hidden_size, F = config.intermediate_size, D = config.head_dim;
         const int64_t H = config.heads, S = H + 2 * config.kv_heads;
+        auto values = [&](const std::string& name, std::initializer_list<int64_t> shape) {
+            return arena.take(name, compute, shape);
+        };
+        auto statistics = [&](const std::string& name, std::initializer_list<int64_t> shape) {
+            return arena.take(name, DType::f32, shape);
+        };
         auto norm = [&](const std::string& name) {
-            return Norm{arena.f32("residual." + name, {N, C}), arena.f32(name, {N, C}),
-                        arena.f32("rstd." + name, {N})};
+            return Norm{values("residual." + name, {N, C}), values(name, {N, C}), statistics("rstd." + name, {N})};
         };
         auto layer = [&] {
             LayerActivations a;
             a.in = norm("input_layernorm");
-            a.qkv = arena.f32("qkv", {B, T, S, D});
-            a.attn = arena.f32("attn", {B, T, H, D});
-            a.lse = arena.f32("lse", {B, H, T});
+            a.qkv = values("qkv", {B, T, S, D});
+            a.attn = values("attn", {B, T, H, D});
+            a.lse = statistics("lse", {B, H, T});
             a.mid = norm("post_attention_layernorm");
-            a.gate_up = arena.f32("gate_up", {N, 2 * F});
-            a.act = arena.f32("act", {N, F});
+            a.gate_up = values("gate_up", {N, 2 * F});
+            a.act = values("act", {N, F});
             return a;
         };
-        rope = arena.f32("rope", {T, D / 2, 2});
-        branch = arena.f32("branch", {N, C});
-        logits = arena.f32("logits", {std::min(N, logits_chunk_rows), config.vocab_size});
+        rope = statistics("rope", {T, D / 2, 2});
+        branch = values("branch", {N, C});
+        for (BatchTensors& batch : batches)
+            batch = {arena.take("tokens", DType::i32, {N}), arena.take("labels", DType::i32, {N}),
+                     statistics("losses", {N})};
+        logits = values("logits", {std::min(N, logits_chunk_rows(compute)), config.vocab_size});
         if (pass == Pass::inference) {
             layers.assign(static_cast<size_t>(config.layers), layer());
             final = layers[0].in;
@@ -147,11 +162,11 @@ struct Llama::Activations {
         }
         for (int64_t l = 0; l < config.layers; ++l) layers.push_back(layer());
         final = norm("final_norm");
-        dresidual = arena.f32("d.residual", {N, C});
-        dact = arena.f32("d.act", {N, F});
-        dattn = arena.f32("d.attn", {B, T, H, D});
-        dqkv = arena.f32("d.qkv", {B, T, S, D});
-        delta = arena.f32("delta", {B, H, T});
+        dresidual = values("d.residual", {N, C});
+        dact = values("d.act", {N, F});
+        dattn = values("d.attn", {B, T, H, D});
+        dqkv = values("d.qkv", {B, T, S, D});
+        delta = statistics("delta", {B, H, T});
     }
 
     // The first `rows` sequences of a tensor whose first extent is B or N.
@@ -169,11 +184,12 @@ struct Llama::Activations {
     int64_t batch_;
 };
 
-MemoryPlan Llama::dry_run(const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass) {
+MemoryPlan Llama::dry_run(const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass, DType compute) {
     constexpr int64_t largest = int64_t{1} << 20;
     MemoryPlan plan;
     plan.parameter_count = templar::parameter_count(config);
     plan.pass = pass;
+    plan.compute = compute;
     if (batch < 1 || batch > largest || seq < 1 || seq > largest)
         fail(ExitCode::input, "batch of {} sequences of {} tokens: expected 1 to {} of each", batch, seq,
              largest);
@@ -188,29 +204,82 @@ MemoryPlan Llama::dry_run(const LlamaConfig& config, int64_t batch, int64_t seq,
              "a batch of {} sequences of {} tokens needs about {:.0e} bytes; use a smaller batch or model",
              batch, seq, bytes);
     Arena arena;
-    const Activations measured(arena, config, batch, seq, pass);
+    const Activations measured(arena, config, batch, seq, pass, compute);
     plan.activations = arena.entries();
     plan.activation_bytes = arena.bytes();
     return plan;
 }
 
-Llama::Llama(const Ops& ops, Stream stream, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass)
-    : ops_(ops),
-      stream_(stream),
+// The host's side of one batch in flight.
+struct Llama::Pending::Slot {
+    Slot(Device& device_used, int64_t most_tokens, const BatchTensors& on_device)
+        : device(device_used),
+          tensors(on_device),
+          pinned(device.allocate_pinned(3 * most_tokens * 4)),
+          tokens(static_cast<int32_t*>(pinned)),
+          labels(tokens + most_tokens),
+          losses(reinterpret_cast<float*>(labels + most_tokens)),
+          done(device.make_event()) {}
+    ~Slot() { device.release_pinned(pinned); }
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+
+    Device& device;
+    BatchTensors tensors;
+    void* pinned;
+    int32_t *tokens, *labels;
+    float* losses;
+    std::unique_ptr<Device::Event> done;  // the losses are here
+};
+
+std::span<const float> Llama::Pending::wait() const {
+    slot_->done->wait();
+    return {slot_->losses, count_};
+}
+
+Llama::Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass)
+    : device_(device),
+      ops_(device.ops()),
+      stream_(device.stream()),
       config_(config),
       batch_(batch),
       seq_(seq),
       pass_(pass),
-      plan_(dry_run(config, batch, seq, pass)) {
-    require_memory(plan_.activation_bytes, batch,
-                   [&](int64_t smaller) { return dry_run(config, smaller, seq, pass).activation_bytes; });
-    Activations(arena_, config_, batch, seq, pass);
-    arena_.commit();
-    activations_ = std::make_unique<Activations>(arena_, config_, batch, seq, pass);
+      plan_(dry_run(config, batch, seq, pass, device.compute_type())) {
+    const DType compute = device.compute_type();
+    require_memory(device, plan_.activation_bytes, batch, [&](int64_t smaller) {
+        return dry_run(config, smaller, seq, pass, compute).activation_bytes;
+    });
+    Activations(arena_, config_, batch, seq, pass, compute);
+    arena_.commit(device);
+    activations_ = std::make_unique<Activations>(arena_, config_, batch, seq, pass, compute);
+    for (size_t i = 0; i < slots_.size(); ++i)
+        slots_[i] = std::make_unique<Pending::Slot>(device, batch * seq, activations_->batches[i]);
     ops_.rope_table(stream_, activations_->rope, config_.rope_theta);
 }
 
 Llama::~Llama() = default;
+
+// The batch, on its way to the device in a slot that nothing uses any more.
+Llama::Pending::Slot& Llama::send(std::span<const int32_t> tokens, std::span<const int32_t> labels) {
+    Pending::Slot& slot = *slots_[next_slot_];
+    next_slot_ = (next_slot_ + 1) % slots_.size();
+    slot.done->wait();
+    std::ranges::copy(tokens, slot.tokens);
+    std::ranges::copy(labels, slot.labels);
+    device_.upload(stream_, slot.tensors.tokens.data, slot.tokens, static_cast<int64_t>(tokens.size_bytes()));
+    device_.upload(stream_, slot.tensors.labels.data, slot.labels, static_cast<int64_t>(labels.size_bytes()));
+    return slot;
+}
+
+Llama::Pending Llama::fetch_losses(Pending::Slot& slot, int64_t count) {
+    device_.download(stream_, slot.losses, slot.tensors.losses.data, count * bytes_of(DType::f32));
+    slot.done->record(stream_);
+    Pending pending;
+    pending.slot_ = &slot;
+    pending.count_ = static_cast<size_t>(count);
+    return pending;
+}
 
 // y (N, out) = x (N, in) · weightᵀ, weight (out, in)
 void Llama::linear(Tensor y, Tensor x, Tensor weight) {
@@ -324,53 +393,63 @@ void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens
     ops_.embedding_backward(stream_, grads.embedding, dresidual, tokens);
 }
 
-void Llama::forward_backward(std::span<const float> params, std::span<float> grads,
-                             std::span<const int32_t> tokens, std::span<const int32_t> labels, float scale,
-                             std::span<float> token_losses) {
-    const int64_t rows = checked_rows(params, tokens), N = rows * seq_;
-    check_labels(labels, tokens, token_losses);
+Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<const int32_t> tokens,
+                                       std::span<const int32_t> labels, float scale) {
+    const int64_t rows = checked_rows(weights, tokens), N = rows * seq_;
+    check_labels(labels, tokens);
     if (pass_ != Pass::training)
         fail(ExitCode::internal, "forward_backward: this model was planned for inference only");
-    if (grads.size() != params.size())
-        fail(ExitCode::internal, "forward_backward: {} gradients, expected {}", grads.size(), params.size());
-    const Weights weights(config_, params.data()), gradients(config_, grads.data());
-    const Tensor ids(tokens.data(), {N});
-    forward(weights, ids, rows);
-    head_forward_backward(weights, gradients, Tensor(labels.data(), {N}), scale,
-                          Tensor(token_losses.data(), {N}), activations_->branch);
-    backward(weights, gradients, ids, rows);
+    if (grads.numel() != weights.numel() || grads.dtype != DType::f32)
+        fail(ExitCode::internal, "forward_backward: {} gradients in {}, expected {} in f32", grads.numel(),
+             name_of(grads.dtype), weights.numel());
+    const Weights parameters(config_, weights), gradients(config_, grads);
+    Pending::Slot& slot = send(tokens, labels);
+    const Tensor ids = slice(slot.tensors.tokens, 0, N);
+    forward(parameters, ids, rows);
+    head_forward_backward(parameters, gradients, slice(slot.tensors.labels, 0, N), scale,
+                          slice(slot.tensors.losses, 0, N), activations_->branch);
+    backward(parameters, gradients, ids, rows);
+    return fetch_losses(slot, N);
 }
 
-void Llama::losses(std::span<const float> params, std::span<const int32_t> tokens,
-                   std::span<const int32_t> labels, std::span<float> token_losses) {
-    const int64_t rows = checked_rows(params, tokens), N = rows * seq_;
-    check_labels(labels, tokens, token_losses);
-    const Weights weights(config_, params.data());
-    forward(weights, Tensor(tokens.data(), {N}), rows);
+Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels) {
+    const int64_t rows = checked_rows(weights, tokens), N = rows * seq_;
+    check_labels(labels, tokens);
+    const Weights parameters(config_, weights);
+    Pending::Slot& slot = send(tokens, labels);
+    forward(parameters, slice(slot.tensors.tokens, 0, N), rows);
+    ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, N), slice(activations_->final.y, 0, N), parameters.head,
+                   slice(slot.tensors.labels, 0, N), activations_->logits);
+    return fetch_losses(slot, N);
+}
+
+void Llama::logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out) {
+    const int64_t rows = checked_rows(weights, tokens), N = rows * seq_, V = config_.vocab_size;
+    if (static_cast<int64_t>(out.size()) != N * V)
+        fail(ExitCode::internal, "logits: room for {} values, expected {}", out.size(), N * V);
+    const Weights parameters(config_, weights);
+    forward(parameters, slice(send(tokens, {}).tensors.tokens, 0, N), rows);
     const int64_t chunk = activations_->logits.shape[0];
+    std::vector<bf16> narrow;
     for (int64_t begin = 0; begin < N; begin += chunk) {
         const int64_t count = std::min(chunk, N - begin);
-        const Tensor logits = slice(activations_->logits, 0, count);
-        linear(logits, slice(activations_->final.y, begin, count), weights.head);
-        ops_.cross_entropy_forward(stream_, Tensor(token_losses.data() + begin, {count}), logits,
-                                   Tensor(labels.data() + begin, {count}));
+        const Tensor some = slice(activations_->logits, 0, count);
+        linear(some, slice(activations_->final.y, begin, count), parameters.head);
+        const std::span<float> to = out.subspan(static_cast<size_t>(begin * V), static_cast<size_t>(count * V));
+        if (some.dtype == DType::bf16) narrow.resize(to.size());
+        void* const host = some.dtype == DType::bf16 ? static_cast<void*>(narrow.data()) : to.data();
+        device_.download(stream_, host, some.data, some.bytes());
+        device_.wait(stream_);
+        if (some.dtype == DType::bf16) std::ranges::transform(narrow, to.begin(), to_float);
     }
 }
 
-void Llama::logits(std::span<const float> params, std::span<const int32_t> tokens, std::span<float> out) {
-    const int64_t rows = checked_rows(params, tokens), N = rows * seq_;
-    if (static_cast<int64_t>(out.size()) != N * config_.vocab_size)
-        fail(ExitCode::internal, "logits: room for {} values, expected {}", out.size(),
-             N * config_.vocab_size);
-    const Weights weights(config_, params.data());
-    forward(weights, Tensor(tokens.data(), {N}), rows);
-    linear(Tensor(out.data(), {N, config_.vocab_size}), slice(activations_->final.y, 0, N), weights.head);
-}
-
-int64_t Llama::checked_rows(std::span<const float> params, std::span<const int32_t> tokens) const {
-    if (static_cast<int64_t>(params.size()) != plan_.parameter_count)
-        fail(ExitCode::input, "the model has {} parameters, expected {} for its shape", params.size(),
+int64_t Llama::checked_rows(const Tensor& weights, std::span<const int32_t> tokens) const {
+    if (weights.numel() != plan_.parameter_count)
+        fail(ExitCode::input, "the model has {} parameters, expected {} for its shape", weights.numel(),
              plan_.parameter_count);
+    if (weights.dtype != plan_.compute)
+        fail(ExitCode::internal, "weights in {}, expected {}", name_of(weights.dtype), name_of(plan_.compute));
     const int64_t count = static_cast<int64_t>(tokens.size()), rows = count / seq_;
     if (rows < 1 || rows > batch_ || rows * seq_ != count)
         fail(ExitCode::input, "{} tokens: expected 1 to {} sequences of {}", count, batch_, seq_);
@@ -382,11 +461,9 @@ int64_t Llama::checked_rows(std::span<const float> params, std::span<const int32
     return rows;
 }
 
-void Llama::check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens,
-                         std::span<float> token_losses) const {
-    if (labels.size() != tokens.size() || token_losses.size() != tokens.size())
-        fail(ExitCode::internal, "{} labels and room for {} losses, expected {} of each", labels.size(),
-             token_losses.size(), tokens.size());
+void Llama::check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens) const {
+    if (labels.size() != tokens.size())
+        fail(ExitCode::internal, "{} labels, expected {}", labels.size(), tokens.size());
     for (size_t i = 0; i < labels.size(); ++i)
         if (labels[i] >= config_.vocab_size)
             fail(ExitCode::input,

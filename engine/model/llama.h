@@ -4,8 +4,9 @@
 
 #include "engine/model/config.h"
 #include "kernels/arena.h"
-#include "kernels/ops.h"
+#include "kernels/device.h"
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
@@ -21,6 +22,7 @@ struct MemoryPlan {
     int64_t activation_bytes = 0;
     int64_t parameter_count = 0;
     Pass pass = Pass::training;
+    DType compute = DType::f32;
     // A table for people: bytes per tensor group, per sequence, in all (parameters, gradients and
     // activations).
     std::string table(int64_t batch) const;
@@ -30,15 +32,16 @@ class Llama {
   public:
     static constexpr int32_t ignore_label = -100;
 
-    // Plans and allocates for up to `batch` sequences of `seq` tokens. Pass::inference needs no memory for
-    // the backward. Throws Error(input) on an impossible shape, Error(storage) when memory is short, naming
-    // the largest batch that fits.
-    Llama(const Ops& ops, Stream stream, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass);
+    // Plans and allocates on `device` (which outlives the model) for up to `batch` sequences of `seq` tokens.
+    // Pass::inference needs no memory for the backward. Throws Error(input) on an impossible shape,
+    // Error(storage) (on a GPU: device) when memory is short, naming the largest batch that fits.
+    Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass);
     ~Llama();
 
     // The plan that the constructor would follow; allocates nothing. Throws Error(input) on an impossible
     // shape.
-    static MemoryPlan dry_run(const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass);
+    static MemoryPlan dry_run(const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass,
+                              DType compute = DType::f32);
 
     const LlamaConfig& config() const { return config_; }
     const MemoryPlan& plan() const { return plan_; }
@@ -46,26 +49,38 @@ class Llama {
     int64_t batch() const { return batch_; }
     int64_t seq() const { return seq_; }
 
-    // Adds scale · d(sum of token losses)/d(params) to grads. tokens, labels: (rows, seq) row-major, rows <=
-    // batch; labels are aligned with tokens (already shifted), < 0: ignored. token_losses: rows·seq, 0 where
-    // ignored. params, grads: flat arenas. Throws Error(input) when a token or label is outside the
-    // vocabulary; grads are then untouched.
-    void forward_backward(std::span<const float> params, std::span<float> grads,
-                          std::span<const int32_t> tokens, std::span<const int32_t> labels, float scale,
-                          std::span<float> token_losses);
+    // Token losses on their way from the device: rows·seq in nats, 0 where ignored.
+    class Pending {
+      public:
+        // Waits until they are here. The values stay until the model is given two more batches.
+        std::span<const float> wait() const;
+
+      private:
+        friend class Llama;
+        struct Slot;
+        Slot* slot_ = nullptr;
+        size_t count_ = 0;
+    };
+
+    // Adds scale · d(sum of token losses)/d(weights) to grads. weights: the flat arena in the device's compute
+    // type; grads: as long, fp32; both on the device. tokens, labels: (rows, seq) row-major, rows <= batch, free
+    // again on return; labels are aligned with tokens (already shifted), < 0: ignored. Returns when the work is
+    // enqueued, at most two batches ahead of the device. Throws Error(input) when a token or label is outside
+    // the vocabulary; grads are then untouched.
+    Pending forward_backward(Tensor weights, Tensor grads, std::span<const int32_t> tokens,
+                             std::span<const int32_t> labels, float scale);
 
     // Per-token losses without gradients.
-    void losses(std::span<const float> params, std::span<const int32_t> tokens,
-                std::span<const int32_t> labels, std::span<float> token_losses);
+    Pending losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels);
 
-    // All logits, (rows, seq, vocab): for tests, sampling and evaluation.
-    void logits(std::span<const float> params, std::span<const int32_t> tokens, std::span<float> out);
+    // All logits, (rows, seq, vocab), on the host: for tests, sampling and evaluation.
+    void logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out);
 
     // For tests: called with each activation as it is computed. Names, in order: "embed"; per layer
     // "input_layernorm", "qkv", "qkv_rope", "attn", "mid", "post_attention_layernorm", "gate_up", "act",
     // "out"; "final_norm". On the way back the gradients "d.logits" (once per chunk of rows), "d.final_norm";
     // per layer from the last "d.out", "d.act", "d.mid", "d.attn", "d.qkv_rope"; "d.embed". `layer` is -1
-    // outside the layers. The tensor is valid during the call.
+    // outside the layers. The tensor, in device memory, is valid during the call.
     using Observer = std::function<void(std::string_view name, int64_t layer, const Tensor& values)>;
     void observe(Observer observer) { observer_ = std::move(observer); }
 
@@ -73,11 +88,13 @@ class Llama {
     struct Layer;
     struct Weights;
     struct LayerActivations;
+    struct BatchTensors;
     struct Activations;
 
-    int64_t checked_rows(std::span<const float> params, std::span<const int32_t> tokens) const;
-    void check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens,
-                      std::span<float> token_losses) const;
+    int64_t checked_rows(const Tensor& weights, std::span<const int32_t> tokens) const;
+    void check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens) const;
+    Pending::Slot& send(std::span<const int32_t> tokens, std::span<const int32_t> labels);
+    Pending fetch_losses(Pending::Slot& slot, int64_t count);
     void forward(const Weights& weights, Tensor tokens, int64_t rows);
     void head_forward_backward(const Weights& weights, const Weights& grads, Tensor labels, float scale,
                                Tensor token_losses, Tensor dnormed);
@@ -88,14 +105,17 @@ class Llama {
         if (observer_) observer_(name, layer, values);
     }
 
+    Device& device_;
     const Ops& ops_;
-    Stream stream_;
+    Stream& stream_;
     LlamaConfig config_;
     int64_t batch_, seq_;
     Pass pass_;
     MemoryPlan plan_;
     Arena arena_;
     std::unique_ptr<Activations> activations_;
+    std::array<std::unique_ptr<Pending::Slot>, 2> slots_;
+    size_t next_slot_ = 0;
     Observer observer_;
 };
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace templar {
 
@@ -14,44 +15,46 @@ MeanLoss::MeanLoss(Llama& model, const Corpus& corpus, PageShape shape, int32_t 
     const auto tokens = static_cast<size_t>(model.batch() * model.seq());
     tokens_.resize(tokens);
     labels_.resize(tokens);
-    losses_.resize(tokens);
 }
 
-// Calls pass(tokens, labels, losses) for one batch after the other.
+// Sums pass(tokens, labels).wait() over one batch after the other; the device has the next one while the losses of the
+// last are added.
 template <class Pass>
 MeanLoss::Sum MeanLoss::over_batches(std::span<const SequenceId> sequences, Pass pass) {
     const auto seq = static_cast<size_t>(shape_.seq), batch = static_cast<size_t>(model_.batch());
     Sum sum;
+    std::optional<Llama::Pending> last;
+    const auto add_last = [&] {
+        if (last)
+            for (float loss : last->wait()) sum.loss += loss;
+    };
     for (size_t begin = 0; begin < sequences.size(); begin += batch) {
         const size_t rows = std::min(batch, sequences.size() - begin), tokens = rows * seq;
         for (size_t row = 0; row < rows; ++row)
             read_sequence(corpus_, shape_, sequences[begin + row].page, sequences[begin + row].sequence,
                           end_token_, std::span(tokens_).subspan(row * seq, seq),
                           std::span(labels_).subspan(row * seq, seq));
-        pass(std::span<const int32_t>(tokens_).first(tokens), std::span<const int32_t>(labels_).first(tokens),
-             std::span(losses_).first(tokens));
-        for (size_t i = 0; i < tokens; ++i) {
-            if (labels_[i] < 0) continue;
-            sum.loss += losses_[i];
-            ++sum.counted;
-        }
+        const std::span<const int32_t> labels = std::span(labels_).first(tokens);
+        const Llama::Pending next = pass(std::span<const int32_t>(tokens_).first(tokens), labels);
+        add_last();
+        last = next;
+        sum.counted += std::ranges::count_if(labels, [](int32_t label) { return label >= 0; });
     }
+    add_last();
     return sum;
 }
 
-double MeanLoss::operator()(std::span<const float> params, std::span<const SequenceId> sequences) {
-    const Sum sum = over_batches(sequences, [&](auto tokens, auto labels, auto losses) {
-        model_.losses(params, tokens, labels, losses);
-    });
+double MeanLoss::operator()(Tensor weights, std::span<const SequenceId> sequences) {
+    const Sum sum = over_batches(
+        sequences, [&](auto tokens, auto labels) { return model_.losses(weights, tokens, labels); });
     if (sum.counted == 0)
         fail(ExitCode::input, "mean loss: {} sequences without a single target to predict", sequences.size());
     return sum.loss / static_cast<double>(sum.counted);
 }
 
-MeanLoss::Sum MeanLoss::with_gradient(std::span<const float> params, std::span<const SequenceId> sequences,
-                                      std::span<float> grads) {
-    return over_batches(sequences, [&](auto tokens, auto labels, auto losses) {
-        model_.forward_backward(params, grads, tokens, labels, 1.0f, losses);
+MeanLoss::Sum MeanLoss::with_gradient(Tensor weights, std::span<const SequenceId> sequences, Tensor grads) {
+    return over_batches(sequences, [&](auto tokens, auto labels) {
+        return model_.forward_backward(weights, grads, tokens, labels, 1.0f);
     });
 }
 

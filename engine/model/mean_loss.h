@@ -15,16 +15,16 @@ class MeanLoss {
     // the model's.
     MeanLoss(Llama& model, const Corpus& corpus, PageShape shape, int32_t end_token);
 
-    // Mean in nats per counted token. Throws Error(input) when no target counts.
-    double operator()(std::span<const float> params, std::span<const SequenceId> sequences);
+    // Mean in nats per counted token, with the model's weights as Llama takes them. Throws Error(input) when no target
+    // counts.
+    double operator()(Tensor weights, std::span<const SequenceId> sequences);
 
     struct Sum {
         double loss = 0;      // nats, over counted tokens
         int64_t counted = 0;  // targets that were not ignored
     };
     // The sum, and into grads (+=) the gradient of that sum.
-    Sum with_gradient(std::span<const float> params, std::span<const SequenceId> sequences,
-                      std::span<float> grads);
+    Sum with_gradient(Tensor weights, std::span<const SequenceId> sequences, Tensor grads);
 
   private:
     template <class Pass>
@@ -35,7 +35,6 @@ class MeanLoss {
     PageShape shape_;
     int32_t end_token_;
     std::vector<int32_t> tokens_, labels_;  // (batch, seq)
-    std::vector<float> losses_;
 };
 
 // `count` sequences of `seq` tokens (or as many as there are), spread evenly over the corpus; for pages of

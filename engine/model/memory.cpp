@@ -4,8 +4,6 @@
 #include "engine/model/llama.h"
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
 #include <string>
 
 namespace templar {
@@ -16,17 +14,9 @@ double mib(int64_t bytes) {
 }
 }  // namespace
 
-int64_t available_memory() {
-    std::ifstream info("/proc/meminfo");
-    std::string field, unit;
-    int64_t kib = 0;
-    while (info >> field >> kib >> unit)
-        if (field == "MemAvailable:") return kib * 1024;
-    return std::numeric_limits<int64_t>::max();
-}
-
-void require_memory(int64_t bytes, int64_t batch, const std::function<int64_t(int64_t)>& bytes_for) {
-    const int64_t available = available_memory();
+void require_memory(const Device& device, int64_t bytes, int64_t batch,
+                    const std::function<int64_t(int64_t)>& bytes_for) {
+    const int64_t available = device.free_bytes();
     if (bytes <= available) return;
     int64_t fits = 0, too_large = batch;
     while (too_large - fits > 1) {
@@ -35,12 +25,14 @@ void require_memory(int64_t bytes, int64_t batch, const std::function<int64_t(in
     }
     const std::string advice = fits > 0 ? fmt::format("the largest batch that fits is {}", fits)
                                         : "not even one sequence fits: use shorter ones or a smaller model";
-    fail(ExitCode::storage, "a batch of {} needs {:.0f} MiB for activations, {:.0f} MiB are free; {}", batch,
-         mib(bytes), mib(available), advice);
+    fail(device.shares_host_memory() ? ExitCode::storage : ExitCode::device,
+         "a batch of {} needs {:.0f} MiB for activations, {:.0f} MiB are free on {}; {}", batch, mib(bytes), mib(available),
+         device.description(), advice);
 }
 
 std::string MemoryPlan::table(int64_t batch) const {
-    const int64_t model_bytes = parameter_count * static_cast<int64_t>(sizeof(float));
+    const int64_t weight_bytes = parameter_count * bytes_of(compute), fp32_bytes = parameter_count * 4;
+    const bool training = pass == Pass::training, master = training && compute != DType::f32;
     const double sequences = static_cast<double>(batch);
     std::vector<Arena::Entry> groups;
     for (const Arena::Entry& entry : activations) {
@@ -55,13 +47,14 @@ std::string MemoryPlan::table(int64_t batch) const {
     auto line = [&](const std::string& name, int64_t bytes) {
         text += fmt::format("{:<34}{:>12.1f}", name, mib(bytes));
     };
-    line("parameters", model_bytes), text += '\n';
-    if (pass == Pass::training) line("gradients", model_bytes), text += '\n';
+    line(fmt::format("weights ({})", name_of(compute)), weight_bytes), text += '\n';
+    if (master) line("master weights (f32)", fp32_bytes), text += '\n';
+    if (training) line("gradients (f32)", fp32_bytes), text += '\n';
     for (const auto& group : groups)
         line(group.name, group.bytes), text += fmt::format("{:>16.3f}\n", mib(group.bytes) / sequences);
     line("all activations", activation_bytes),
         text += fmt::format("{:>16.3f}\n", mib(activation_bytes) / sequences);
-    line("in all", activation_bytes + (pass == Pass::training ? 2 : 1) * model_bytes), text += '\n';
+    line("in all", activation_bytes + weight_bytes + (training + master) * fp32_bytes), text += '\n';
     return text;
 }
 

@@ -7,8 +7,8 @@
 
 namespace templar {
 
-AdamW::AdamW(const Ops& ops, Stream stream, const std::vector<Parameter>& parameters, AdamWOptions options)
-    : ops_(ops), stream_(stream), options_(options) {
+AdamW::AdamW(Device& device, const std::vector<Parameter>& parameters, AdamWOptions options)
+    : device_(device), options_(options) {
     int64_t total = 0;
     for (const Parameter& parameter : parameters) {
         if (parameter.offset != total)
@@ -22,17 +22,17 @@ AdamW::AdamW(const Ops& ops, Stream stream, const std::vector<Parameter>& parame
         ranges_.back().numel += parameter.numel;
         total += parameter.numel;
     }
-    m_.resize(static_cast<size_t>(total));
-    v_.resize(static_cast<size_t>(total));
+    m_ = DeviceArray(device, DType::f32, total);
+    v_ = DeviceArray(device, DType::f32, total);
 }
 
-double AdamW::step(std::span<float> params, std::span<const float> grads, float lr, float grad_scale) {
-    if (params.size() != m_.size() || grads.size() != m_.size() || v_.size() != m_.size())
-        fail(ExitCode::internal, "AdamW: {} parameters, {} gradients and {} moments, expected equal numbers",
-             params.size(), grads.size(), m_.size());
+double AdamW::step(Tensor params, Tensor weights, Tensor grads, float lr, float grad_scale) {
+    const int64_t count = m_.size();
+    if (params.numel() != count || grads.numel() != count || (weights && weights.numel() != count))
+        fail(ExitCode::internal, "AdamW: {} parameters and {} gradients, expected {} of each", params.numel(),
+             grads.numel(), count);
     const double norm =
-        std::abs(grad_scale) *
-        std::sqrt(ops_.sum_of_squares(stream_, Tensor(grads.data(), {static_cast<int64_t>(grads.size())})));
+        std::abs(grad_scale) * std::sqrt(device_.ops().sum_of_squares(device_.stream(), grads));
     if (!std::isfinite(norm))
         fail(ExitCode::input,
              "the gradient's norm is {}, expected a finite number; nothing was changed: lower the learning "
@@ -43,8 +43,8 @@ double AdamW::step(std::span<float> params, std::span<const float> grads, float 
     ++steps_;
     const double t = static_cast<double>(steps_);
     for (const Range& range : ranges_) {
-        auto view = [&](auto* data) { return Tensor(data + range.offset, {range.numel}); };
-        ops_.adamw(stream_, view(params.data()), view(m_.data()), view(v_.data()), view(grads.data()),
+        const auto part = [&](const Tensor& all) { return all ? all.view(range.offset, {range.numel}) : Tensor(); };
+        device_.ops().adamw(device_.stream(), part(params), part(weights), part(m_.tensor()), part(v_.tensor()), part(grads),
                    {.lr = lr,
                     .beta1 = options_.beta1,
                     .beta2 = options_.beta2,

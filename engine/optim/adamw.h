@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/model/config.h"
-#include "kernels/ops.h"
+#include "kernels/device.h"
 
 #include <span>
 #include <vector>
@@ -19,16 +19,17 @@ struct AdamWOptions {
 class AdamW {
   public:
     // parameters: packed in order, as llama_parameters gives them.
-    AdamW(const Ops& ops, Stream stream, const std::vector<Parameter>& parameters, AdamWOptions options);
+    AdamW(Device& device, const std::vector<Parameter>& parameters, AdamWOptions options);
 
-    // One update with g = grad_scale·grads. Returns the global norm of g before clipping.
+    // One update of the fp32 params with g = grad_scale·grads; `weights` become the params in the device's compute type
+    // (absent when that is fp32). Returns the global norm of g before clipping.
     // g <- g·min(1, clip/(norm + 1e-6)); decoupled weight decay; bias correction with t from 1.
     // A norm that is not finite throws Error(input) and changes nothing.
-    double step(std::span<float> params, std::span<const float> grads, float lr, float grad_scale = 1.0f);
+    double step(Tensor params, Tensor weights, Tensor grads, float lr, float grad_scale = 1.0f);
 
     // Moments and step count, for checkpoints.
-    std::vector<float>& m() { return m_; }
-    std::vector<float>& v() { return v_; }
+    DeviceArray& m() { return m_; }
+    DeviceArray& v() { return v_; }
     int64_t& steps() { return steps_; }
 
   private:
@@ -38,11 +39,10 @@ class AdamW {
         int64_t numel;
         float weight_decay;
     };
-    const Ops& ops_;
-    Stream stream_;
+    Device& device_;
     std::vector<Range> ranges_;
     AdamWOptions options_;
-    std::vector<float> m_, v_;
+    DeviceArray m_, v_;
     int64_t steps_ = 0;
 };
 

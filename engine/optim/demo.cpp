@@ -6,19 +6,18 @@
 
 namespace templar {
 
-Demo::Demo(const Ops& ops, Stream stream, const Layout& layout, float beta)
-    : ops_(ops),
-      stream_(stream),
+Demo::Demo(Device& device, const Layout& layout, float beta)
+    : device_(device),
       layout_(layout),
       beta_(beta),
-      momentum_(static_cast<size_t>(layout.parameters)) {
+      momentum_(device, DType::f32, layout.parameters),
+      payload_(device, layout.payload_bytes) {
     if (!(beta >= 0 && beta < 1)) fail(ExitCode::input, "DeMo: expected a beta in [0, 1), found {}", beta);
 }
 
-void Demo::step(std::span<const float> grads, float eta, float scale, std::span<uint8_t> payload) {
-    if (std::ssize(grads) != layout_.parameters || std::ssize(momentum_) != layout_.parameters)
-        fail(ExitCode::internal, "DeMo: expected {} gradients and momenta, found {} and {}",
-             layout_.parameters, grads.size(), momentum_.size());
+void Demo::step(Tensor grads, float eta, float scale, std::span<uint8_t> payload) {
+    if (grads.numel() != layout_.parameters)
+        fail(ExitCode::internal, "DeMo: expected {} gradients, found {}", layout_.parameters, grads.numel());
     if (std::ssize(payload) != layout_.payload_bytes)
         fail(ExitCode::internal, "DeMo: expected room for a payload of {} bytes, found {}",
              layout_.payload_bytes, payload.size());
@@ -26,18 +25,20 @@ void Demo::step(std::span<const float> grads, float eta, float scale, std::span<
     // finite.
     if (!std::isfinite(eta * scale))
         fail(ExitCode::input, "DeMo: expected a finite rate, found {} times {}", eta, scale);
-    const double squares = ops_.sum_of_squares(stream_, Tensor(grads.data(), {layout_.parameters}));
+    const double squares = device_.ops().sum_of_squares(device_.stream(), grads);
     if (!std::isfinite(squares))
         fail(ExitCode::input, "DeMo: the gradient is not finite (sum of squares {}); skip this step",
              squares);
 
+    const std::span<uint8_t> packed(static_cast<uint8_t*>(payload_.data()), payload.size());
     for (const TensorLayout& tensor : layout_.tensors) {
         const ChunkGrid& grid = tensor.grid;
-        ops_.demo_compress(stream_, sparse_out(tensor, payload),
-                           Tensor(momentum_.data() + tensor.offset, {grid.chunks(), grid.chunk_size()}),
-                           Tensor(grads.data() + tensor.offset, {grid.rows, grid.cols}), grid,
-                           {beta_, eta * scale});
+        device_.ops().demo_compress(device_.stream(), sparse_out(tensor, packed),
+                                    momentum_.tensor().view(tensor.offset, {grid.chunks(), grid.chunk_size()}),
+                                    grads.view(tensor.offset, {grid.rows, grid.cols}), grid, {beta_, eta * scale});
     }
+    device_.download(device_.stream(), payload.data(), packed.data(), layout_.payload_bytes);
+    device_.wait(device_.stream());
 }
 
 }  // namespace templar

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "engine/compress/layout.h"
-#include "kernels/ops.h"
+#include "kernels/device.h"
 
 #include <span>
 #include <vector>
@@ -12,23 +12,23 @@ namespace templar {
 
 class Demo {
   public:
-    Demo(const Ops& ops, Stream stream, const Layout& layout, float beta);
+    Demo(Device& device, const Layout& layout, float beta);
 
     // E <- beta·E + eta·DCT(scale·grads), packs the largest coefficients into payload (layout.payload_bytes bytes),
-    // E <- E - decoded. grads: layout.parameters values.
+    // E <- E - decoded. grads: layout.parameters fp32 values on the device.
     // Throws Error(input), and changes nothing, when a gradient or eta·scale is not finite.
-    void step(std::span<const float> grads, float eta, float scale, std::span<uint8_t> payload);
+    void step(Tensor grads, float eta, float scale, std::span<uint8_t> payload);
 
     // The momentum, layout.parameters values in chunk order: part of a miner's checkpoint.
-    std::vector<float>& momentum() { return momentum_; }
-    const std::vector<float>& momentum() const { return momentum_; }
+    DeviceArray& momentum() { return momentum_; }
+    const DeviceArray& momentum() const { return momentum_; }
 
   private:
-    const Ops& ops_;
-    Stream stream_;
+    Device& device_;
     const Layout& layout_;
     float beta_;
-    std::vector<float> momentum_;
+    DeviceArray momentum_;
+    DeviceMemory payload_;
 };
 
 }  // namespace templar

@@ -3,8 +3,9 @@
 #pragma once
 
 #include "engine/replica/state_root.h"
-#include "kernels/ops.h"
+#include "kernels/device.h"
 
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -16,13 +17,31 @@ struct OuterStep {
     float keep;  // weight-decay factor: theta <- theta·keep - eta·sign
 };
 
+// Payloads in the memory of a device, where operations read them. On a device that shares the host's memory they stay where
+// they are.
+class PayloadStage {
+  public:
+    PayloadStage(Device& device, int64_t payload_bytes) : device_(device), payload_bytes_(payload_bytes) {}
+    // Each payload as the device sees it, until the next call; the host's bytes may be reused on return. Allocates only for
+    // more payloads than ever before. Throws Error(input) on one of another length.
+    std::vector<std::span<const uint8_t>> operator()(std::span<const std::span<const uint8_t>> payloads);
+
+  private:
+    Device& device_;
+    int64_t payload_bytes_;
+    DeviceMemory memory_;
+};
+
 class Replica {
   public:
-    // theta: layout.parameters values. Throws Error(input) when the length differs.
-    Replica(const Ops& ops, Stream stream, Layout layout, std::vector<float> theta);
+    // theta: layout.parameters values. Throws Error(input) when the length differs. The device outlives the replica.
+    Replica(Device& device, Layout layout, std::span<const float> theta);
 
     const Layout& layout() const { return layout_; }
-    std::span<const float> theta() const { return theta_; }
+    // On the device: the fp32 master weights, and the weights in the device's compute type (theta itself where that is fp32).
+    Tensor theta() const { return theta_.tensor(); }
+    Tensor weights() const { return weights_ ? weights_.tensor() : theta_.tensor(); }
+    std::vector<float> host_theta() const { return theta_.download(); }
     const Digest& root() const { return tree_.root; }
     const StateTree& tree() const { return tree_; }
 
@@ -30,15 +49,20 @@ class Replica {
     // No payload: nothing changes. At most 256 payloads.
     void apply(const OuterStep& step, std::span<const std::span<const uint8_t>> payloads);
 
-    // out (layout.parameters) = theta - step·sign(decode(payload)); theta is untouched.
-    void candidate(std::span<float> out, std::span<const uint8_t> payload, float step) const;
+    // out (layout.parameters, the compute type) = theta - step·sign(decode(payload)); theta is untouched.
+    void candidate(Tensor out, std::span<const uint8_t> payload, float step);
+
+    // For this state; see state_root.h. Safe from several threads at once while nothing else uses the device.
+    Digest possession_proof(const Digest& hotkey, uint64_t window) const;
 
   private:
-    const Ops& ops_;
-    mutable Stream stream_;
+    Device& device_;
     Layout layout_;
-    std::vector<float> theta_;
+    DeviceArray theta_, weights_;
+    PayloadStage stage_;
+    StateHasher hasher_;
     StateTree tree_;
+    mutable std::mutex reading_;
 };
 
 }  // namespace templar

@@ -4,95 +4,88 @@
 #include "base/random.h"
 
 #include <algorithm>
-#include <bit>
-#include <exception>
 
 namespace templar {
 
 namespace {
 
-// One leaf: `count` elements of one tensor.
+// One leaf: `count` elements of theta from `first` on.
 struct Leaf {
-    uint32_t tensor;
-    uint32_t index;  // within the tensor
-    int64_t first;   // element of theta
-    int64_t count;
+    int64_t first, count;
 };
 
 // All leaves of the state in layout order; the last one of a tensor may be short.
-std::vector<Leaf> all_leaves(const Layout& layout, std::span<const float> theta) {
-    if (std::ssize(theta) != layout.parameters)
-        fail(ExitCode::input, "state root: expected {} values as the layout says, found {}",
-             layout.parameters, theta.size());
+std::vector<Leaf> all_leaves(const Layout& layout) {
     std::vector<Leaf> leaves;
-    for (size_t t = 0; t < layout.tensors.size(); ++t) {
-        const TensorLayout& tensor = layout.tensors[t];
-        uint32_t index = 0;
-        for (int64_t first = 0; first < tensor.numel(); first += leaf_elements)
-            leaves.push_back({static_cast<uint32_t>(t), index++, tensor.offset + first,
-                              std::min(leaf_elements, tensor.numel() - first)});
-    }
+    for (const TensorLayout& tensor : layout.tensors)
+        for (int64_t begin = 0; begin < tensor.numel(); begin += leaf_elements)
+            leaves.push_back({tensor.offset + begin, std::min(leaf_elements, tensor.numel() - begin)});
     return leaves;
 }
 
-// Appends the leaf's values as little-endian fp32.
-void update_leaf(Sha256& hash, std::span<const float> theta, const Leaf& leaf) {
-    const auto values = theta.subspan(leaf.first, leaf.count);
-    if constexpr (std::endian::native == std::endian::little)
-        hash.update({reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()});
-    else
-        for (float value : values) hash.update_le(std::bit_cast<uint32_t>(value));
-}
-
-Digest leaf_hash(std::span<const float> theta, const Leaf& leaf) {
-    Sha256 hash;
-    hash.update_le(uint8_t{0x00}).update_le(leaf.tensor).update_le(leaf.index);
-    update_leaf(hash, theta, leaf);
-    return hash.finish();
+void check_length(const Layout& layout, int64_t length) {
+    if (length != layout.parameters)
+        fail(ExitCode::input, "state root: expected {} values as the layout says, found {}", layout.parameters, length);
 }
 
 }  // namespace
 
-StateTree state_tree(const Layout& layout, std::span<const float> theta, int threads) {
-    const std::vector<Leaf> leaves = all_leaves(layout, theta);
-    const auto count = std::ssize(leaves);
-    std::vector<Digest> hashes(leaves.size());
-    std::exception_ptr failure;  // no exception may leave a parallel region
-#pragma omp parallel for num_threads(threads) schedule(static) if (count > 1)
-    for (int64_t i = 0; i < count; ++i) {
-        try {
-            hashes[i] = leaf_hash(theta, leaves[i]);
-        } catch (...) {
-#pragma omp critical(templar_state_tree)
-            failure = std::current_exception();
-        }
-    }
-    if (failure) std::rethrow_exception(failure);
+StateHasher::StateHasher(Device& device, const Layout& layout) : device_(device), layout_(layout) {
+    for (const TensorLayout& tensor : layout.tensors) first_.push_back(tensor.offset);
+    first_.push_back(layout.parameters);
+    leaves_ = std::ssize(all_leaves(layout));
+    hashes_ = DeviceMemory(device, (std::ssize(layout.tensors) + leaves_) * 32);
+}
 
+StateTree StateHasher::operator()(Tensor theta) {
+    check_length(layout_, theta.numel());
+    const int64_t tensors = std::ssize(layout_.tensors);
+    const Tensor hashes(hashes_.data(), DType::u8, {tensors + leaves_, 32});
+    device_.ops().state_tree(device_.stream(), hashes.view(0, {tensors, 32}), hashes.view(tensors * 32, {leaves_, 32}), theta,
+                             first_);
     StateTree tree;
+    tree.tensors.resize(layout_.tensors.size());
+    device_.download(device_.stream(), tree.tensors.data(), hashes.data, tensors * 32);
+    device_.wait(device_.stream());
     Sha256 root;
-    root.update_le(uint8_t{0x02}).update(layout.hash);
-    size_t next = 0;
-    for (size_t t = 0; t < layout.tensors.size(); ++t) {
-        Sha256 tensor;
-        tensor.update_le(uint8_t{0x01});
-        for (; next < leaves.size() && leaves[next].tensor == t; ++next) tensor.update(hashes[next]);
-        root.update(tree.tensors.emplace_back(tensor.finish()));
-    }
+    root.update_le(uint8_t{0x02}).update(layout_.hash);
+    for (const Digest& tensor : tree.tensors) root.update(tensor);
     tree.root = root.finish();
     return tree;
 }
 
-Digest possession_proof(const Layout& layout, std::span<const float> theta, const Digest& root,
-                        const Digest& hotkey, uint64_t window) {
-    const std::vector<Leaf> leaves = all_leaves(layout, theta);
+StateTree state_tree(const Layout& layout, std::span<const float> theta, int threads) {
+    const std::unique_ptr<Device> device = cpu_device(threads);
+    return StateHasher(*device, layout)(Tensor(theta.data(), {std::ssize(theta)}));
+}
+
+Digest possession_proof(const Layout& layout, const ReadValues& read, const Digest& root, const Digest& hotkey,
+                        uint64_t window) {
+    const std::vector<Leaf> leaves = all_leaves(layout);
     if (leaves.empty())
         fail(ExitCode::input, "possession proof: expected a layout with parameters, found none");
     CounterRng rng(Sha256().update(root).update(hotkey).finish());
     Sha256 proof;
     proof.update("pop").update(hotkey).update_le(window);
-    for (int i = 0; i < possession_leaves; ++i) update_leaf(proof, theta, leaves[rng.below(leaves.size())]);
+    std::vector<float> values;
+    for (int i = 0; i < possession_leaves; ++i) {
+        const Leaf& leaf = leaves[rng.below(leaves.size())];
+        values.resize(static_cast<size_t>(leaf.count));
+        read(leaf.first, values);
+        proof.update({reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)});
+    }
     return proof.finish();
+}
+
+Digest possession_proof(const Layout& layout, std::span<const float> theta, const Digest& root,
+                        const Digest& hotkey, uint64_t window) {
+    check_length(layout, std::ssize(theta));
+    return possession_proof(
+        layout,
+        [&](int64_t first, std::span<float> values) {
+            std::ranges::copy(theta.subspan(static_cast<size_t>(first), values.size()), values.begin());
+        },
+        root, hotkey, window);
 }
 
 }  // namespace templar

@@ -37,9 +37,13 @@ class CaseTensors {
   public:
     void add(const std::string& name, Tensor tensor) { tensors_[name] = tensor; }
     const Tensor& operator[](const std::string& name) const { return tensors_.at(name); }
+    // For an operation that returns numbers to the host (sum_of_squares, screen): keeps them as the case's result.
+    void returned(std::vector<double> numbers) const { returned_ = std::move(numbers); }
+    const std::vector<double>& returned() const { return returned_; }
 
   private:
     std::map<std::string, Tensor> tensors_;
+    mutable std::vector<double> returned_;
 };
 
 using RunCase = std::function<void(const Ops&, Stream&, const CaseTensors&)>;
@@ -65,6 +69,8 @@ struct OpCase {
     double items = 0;  // what people count, e.g. tokens; 0: nothing
     std::string item = "";
     std::vector<Gradient> gradient = {};  // none or one
+    // For numbers returned to the host: how near they must be to the CPU's, as CaseTensor::limit. 1e-20: sums in double.
+    double returned_limit = 1e-20;
 };
 
 enum class CaseSizes {
@@ -85,32 +91,59 @@ std::vector<OpCase> exact_cases(DType compute, CaseSizes sizes);        // merge
 // Standard normal values times `scale`; the same for the same seed.
 std::vector<float> normal_values(int64_t count, uint64_t seed, double scale = 1.0);
 
+// How the tensors of a prepared case lie in memory.
+struct Placement {
+    // Bytes of a known pattern before and after each tensor. None under the address sanitizer, which sees more.
+    int64_t guard_bytes = 0;
+    // Elements by which each tensor starts after a multiple of 256 bytes: an operation may count on no more alignment than
+    // an element's, since tensors are also views into larger ones.
+    int64_t shift = 0;
+};
+
 // A case with its tensors on a device.
 class PreparedCase {
   public:
-    // Throws Error(internal) when a tensor's values do not fit its shape.
-    PreparedCase(Device& device, const OpCase& what);
+    // The case and the device outlive this object. Throws Error(internal) when a tensor's values do not fit its shape.
+    PreparedCase(Device& device, const OpCase& what, Placement placement = {});
     // Runs it once and waits.
     void run();
     // Enqueues it.
     void enqueue();
+    // Enqueues the case's forward (Gradient), on the same tensors.
+    void enqueue_forward();
     // The tensor's values now, bf16 widened to fp32; the same for a CPU device prepared with fp32 twins.
     std::vector<float> floats(const std::string& name) const;
     std::vector<uint8_t> bytes(const std::string& name) const;
+    const std::vector<double>& returned() const { return tensors_.returned(); }
+    // Gives an f32 tensor these values.
+    void set(const std::string& name, std::span<const float> values);
     // Puts every in_out and output tensor back to its first values.
     void reset();
+    // What was written that no run may write: inputs, and the guards of any tensor. Empty when all is well.
+    std::string damage() const;
 
   private:
+    struct Placed {
+        const CaseTensor* what;
+        DeviceMemory memory;  // guard, the tensor, guard
+        Tensor tensor;
+    };
+    const Placed& find(const std::string& name) const;
+    void upload(const Placed& placed, std::span<const uint8_t> bytes);
+
     Device& device_;
     const OpCase& what_;
-    std::vector<DeviceMemory> memory_;
+    Placement placement_;
+    std::vector<Placed> placed_;
     CaseTensors tensors_;
 };
 
-// The case with every bf16 tensor made fp32 (its values rounded to bf16 first): what the CPU's table is given.
+// The case with every bf16 tensor made fp32 (its values rounded to bf16 first): what the CPU's table is given. Tensors with
+// the limit 0 keep their type: what must agree bit for bit is the same operation.
 OpCase fp32_twin(const OpCase& what);
 
 // The result's distance from the reference: Σ(x - y)²/Σy² (Σ(x - y)² where y is 0 everywhere). NaN where either has one.
 double normalised_error(std::span<const float> x, std::span<const float> y);
+double normalised_error(std::span<const double> x, std::span<const double> y);
 
 }  // namespace templar

@@ -1,3 +1,4 @@
+#include "tests/kernels/catalogue.h"
 #include "tests/kernels/kernel_test.h"
 
 #include <doctest/doctest.h>
@@ -14,39 +15,8 @@ struct Slot {
     size_t offset;
 };
 
-#define SLOT(name)                 \
-    Slot {                         \
-#name, offsetof(Ops, name) \
-    }
-constexpr Slot slots[] = {
-    SLOT(name),
-    SLOT(embedding_forward),
-    SLOT(embedding_backward),
-    SLOT(rmsnorm_forward),
-    SLOT(add_rmsnorm_forward),
-    SLOT(rmsnorm_backward),
-    SLOT(rope_table),
-    SLOT(rope_forward),
-    SLOT(rope_backward),
-    SLOT(attention_forward),
-    SLOT(attention_backward),
-    SLOT(swiglu_forward),
-    SLOT(swiglu_backward),
-    SLOT(matmul),
-    SLOT(cross_entropy_forward),
-    SLOT(cross_entropy_fused),
-    SLOT(loss_eval),
-    SLOT(adamw),
-    SLOT(round_weights),
-    SLOT(sum_of_squares),
-    SLOT(dct_encode),
-    SLOT(dct_decode),
-    SLOT(demo_compress),
-    SLOT(merge_apply),
-    SLOT(apply_candidate),
-    SLOT(screen),
-    SLOT(state_tree),
-};
+#define SLOT(name) Slot{#name, offsetof(Ops, name)},
+constexpr Slot slots[] = {SLOT(name) TEMPLAR_OPERATIONS(SLOT)};
 #undef SLOT
 
 }  // namespace
