@@ -256,13 +256,13 @@ void Follower::check_clock() {
                   std::abs(static_cast<double>(*now)) / 1000.0, *now > 0 ? "behind" : "ahead of"));
 }
 
-void Follower::save_state(std::span<const float> momentum, const std::string& extra) {
+void Follower::save_state(std::vector<float> momentum, const std::string& extra) {
     Checkpoint checkpoint;
     checkpoint.window = static_cast<uint64_t>(window_);
     checkpoint.step = step_;
     checkpoint.root = replica_->root();
-    checkpoint.theta.assign(replica_->theta().begin(), replica_->theta().end());
-    checkpoint.momentum.assign(momentum.begin(), momentum.end());
+    checkpoint.theta = replica_->host_theta();
+    checkpoint.momentum = std::move(momentum);
     checkpoint.extra = to_hex(run_.id) + "\n" + extra;
     save_checkpoint(options_.folder, checkpoint);
 }

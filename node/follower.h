@@ -41,8 +41,7 @@ class Follower {
     EventLog& events() { return events_; }
     const Corpus& corpus() const { return *corpus_; }
     const Corpus& heldout() const { return *heldout_; }
-    const Ops& ops() const { return ops_; }
-    Stream stream() const { return stream_; }
+    Device& device() { return *device_; }
     int64_t uid() const { return uid_; }
     bool stopping() const { return stop_.load(); }
     void say(const std::string& line) const {
@@ -92,7 +91,7 @@ class Follower {
     WirePayload check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const;
 
     // Local state that survives kill −9: theta, window and step, plus the caller's momentum and text.
-    void save_state(std::span<const float> momentum, const std::string& extra);
+    void save_state(std::vector<float> momentum, const std::string& extra);
     // What save_state stored, from the checkpoint this object resumed from (empty on a fresh start).
     const std::vector<float>& saved_momentum() const { return saved_momentum_; }
     const std::string& saved_extra() const { return saved_extra_; }
@@ -117,8 +116,7 @@ class Follower {
     NodeOptions options_;
     Clock& clock_;
     const std::atomic<bool>& stop_;
-    const Ops& ops_;
-    Stream stream_;
+    std::unique_ptr<Device> device_;
     std::unique_ptr<Bucket> bucket_;
     Run run_;  // opened before anything of this participant's own is made
     Descriptor lock_;

@@ -86,8 +86,7 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
     : options_(options),
       clock_(clock),
       stop_(stop),
-      ops_(cpu_ops()),
-      stream_{usable_threads(options.threads)},
+      device_(options.open_device(options.device)),
       bucket_(options.open(options.bucket_url, own_bucket_options(options, clock, stop))),
       run_(open_run(*bucket_, options.expected_run)),
       lock_(lock_folder(prepared(options.folder))),
@@ -121,13 +120,11 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
                   {{"role", role},
                    {"hotkey", to_hex(identity_.hotkey())},
                    {"uid", uid_},
-                   {"threads", stream_.threads},
-                   {"kernels", ops_.name},
+                   {"device", device_->description()},
                    {"run", to_hex(run_.id)},
                    {"window", window_}});
-    say(fmt::format("{} {} (uid {}) of run {}, {} with {} threads, at window {}", role,
-                    to_hex(identity_.hotkey()).substr(0, 8), uid_, to_hex(run_.id).substr(0, 16), ops_.name,
-                    stream_.threads, window_));
+    say(fmt::format("{} {} (uid {}) of run {}, on {}, at window {}", role, to_hex(identity_.hotkey()).substr(0, 8),
+                    uid_, to_hex(run_.id).substr(0, 16), device_->description(), window_));
     check_clock();
 }
 
@@ -187,7 +184,7 @@ void Follower::open_genesis() {
             fail(ExitCode::diverged, "{}: the checkpoint is of another run; use another folder",
                  options_.folder.string());
         saved_extra_ = saved->extra.substr(run_line.size());
-        replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
+        replica_ = std::make_unique<Replica>(*device_, std::move(layout), theta);
         if (replica_->root() != saved->root)
             fail(ExitCode::diverged,
                  "{}: the checkpoint's weights do not have the root it names; remove the checkpoint to start "
@@ -208,7 +205,7 @@ void Follower::open_genesis() {
                      tensor.name, layout.tensors[i].name);
             theta.insert(theta.end(), tensor.values.begin(), tensor.values.end());
         }
-        replica_ = std::make_unique<Replica>(ops_, stream_, std::move(layout), std::move(theta));
+        replica_ = std::make_unique<Replica>(*device_, std::move(layout), theta);
         if (replica_->root() != run.genesis_root)
             fail(ExitCode::diverged, "{}: its state root is {}, the run was created with {}", genesis_key,
                  to_hex(replica_->root()), to_hex(run.genesis_root));

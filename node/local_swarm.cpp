@@ -137,7 +137,8 @@ std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions
         node.bucket_url = swarm.bucket_url;
         node.folder = peer.folder;
         node.expected_run = swarm.created.run.id;
-        node.threads = options.threads;
+        node.device = options.device;
+        if (options.open_device) node.open_device = [&](const DeviceChoice&) { return options.open_device(peer); };
         node.last_window = options.windows - 1;
         node.open = options.open;
         if (peer.role == "validator") {

@@ -27,16 +27,16 @@ Behaviour behaviour_from_name(std::string_view name) {
 Miner::Miner(const MinerOptions& options, Clock& clock, const std::atomic<bool>& stop)
     : options_(options),
       follower_(options.node, "miner", clock, stop),
-      model_(follower_.ops(), follower_.stream(), follower_.description().model, options.micro_batch,
-             follower_.description().seq, Pass::training),
-      demo_(follower_.ops(), follower_.stream(), follower_.replica().layout(), follower_.description().beta),
-      gradient_(static_cast<size_t>(follower_.replica().layout().parameters)),
+      model_(follower_.device(), follower_.description().model, options.micro_batch, follower_.description().seq,
+             Pass::training),
+      demo_(follower_.device(), follower_.replica().layout(), follower_.description().beta),
+      gradient_(follower_.device(), DType::f32, follower_.replica().layout().parameters),
       payload_(static_cast<size_t>(follower_.replica().layout().payload_bytes)) {
     if (!follower_.saved_momentum().empty()) {
-        if (follower_.saved_momentum().size() != demo_.momentum().size())
+        if (std::ssize(follower_.saved_momentum()) != demo_.momentum().size())
             fail(ExitCode::input, "{}: the checkpoint's momentum has {} values, expected {}",
                  options.node.folder.string(), follower_.saved_momentum().size(), demo_.momentum().size());
-        demo_.momentum() = follower_.saved_momentum();
+        demo_.momentum().upload(follower_.saved_momentum());
     }
 }
 
@@ -119,7 +119,7 @@ void Miner::mine_window() {
     {
         const PhaseTimer timer(phases_, "apply");
         follower_.apply(*record, *payloads);
-        follower_.save_state(demo_.momentum(), saved_text(""));
+        follower_.save_state(demo_.momentum().download(), saved_text(""));
     }
     const bool accepted = payloads->contains(follower_.identity().hotkey());
     if (options_.behaviour == Behaviour::copycat) seen_ = std::move(*payloads);
@@ -189,7 +189,7 @@ std::optional<Miner::Work> Miner::train() {
     Work work;
     {
         const PhaseTimer timer(phases_, "train");
-        std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+        gradient_.fill_zero();
         accumulate(follower_.description().start_ms(follower_.window() + 1), work);
     }
     if (follower_.stopping() || counted_ == 0) return std::nullopt;
@@ -198,7 +198,7 @@ std::optional<Miner::Work> Miner::train() {
     compress(1.0f / static_cast<float>(counted_));
     work.object = pack(work.tokens, payload_);
     write_file(outbox(), work.object);
-    follower_.save_state(demo_.momentum(), saved_text(to_hex(sha256(work.object))));
+    follower_.save_state(demo_.momentum().download(), saved_text(to_hex(sha256(work.object))));
     const auto took = static_cast<double>(follower_.clock().now_ms() - started);
     const auto most = 0.4 * static_cast<double>(follower_.description().window_ms());
     finish_ms_ = std::min(most, std::max(2.0 * took + 100.0, 0.8 * finish_ms_));
@@ -206,7 +206,7 @@ std::optional<Miner::Work> Miner::train() {
 }
 
 void Miner::compress(float scale) {
-    demo_.step(gradient_, learning_rate(follower_.description().schedule, follower_.step()), scale, payload_);
+    demo_.step(gradient_.tensor(), learning_rate(follower_.description().schedule, follower_.step()), scale, payload_);
 }
 
 void Miner::accumulate(int64_t deadline_ms, Work& work) {
@@ -216,13 +216,19 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
                          static_cast<uint64_t>(follower_.window()), page_count(follower_.corpus(), shape));
     const int64_t rows = options_.micro_batch, seq = run.seq;
     std::vector<int32_t> tokens(static_cast<size_t>(rows * seq)), labels(tokens.size());
-    std::vector<float> losses(tokens.size());
+    std::optional<Llama::Pending> in_flight;
     int64_t page = 0, in_page = run.page_sequences;
     double loss_sum = 0;
     counted_ = 0;
+    const auto add_losses = [&] {
+        if (in_flight)
+            for (float loss : in_flight->wait()) loss_sum += loss;
+    };
+    // A GPU has the next batch before the last one is done: it is waited for here, one batch late.
     while (!follower_.stopping()) {
         const int64_t started = follower_.clock().now_ms();
-        if (started + time_needed_ms() >= deadline_ms) break;
+        const double unfinished_ms = in_flight && !follower_.device().shares_host_memory() ? batch_ms_ : 0;
+        if (started + time_needed_ms() + static_cast<int64_t>(unfinished_ms) >= deadline_ms) break;
         if (options_.tokens_per_window > 0 && work.tokens >= options_.tokens_per_window) break;
         for (int64_t row = 0; row < rows; ++row, ++in_page) {
             if (in_page == run.page_sequences) page = pages.next(), in_page = 0;
@@ -231,14 +237,17 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
                 std::span(tokens).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)),
                 std::span(labels).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)));
         }
-        model_.forward_backward(follower_.replica().theta(), gradient_, tokens, labels, 1.0f, losses);
-        for (float loss : losses) loss_sum += loss;
+        const Llama::Pending next = model_.forward_backward(follower_.replica().weights(), gradient_.tensor(),
+                                                            tokens, labels, 1.0f);
+        add_losses();
+        in_flight = next;
         counted_ += std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; });
         work.tokens += rows * seq;
         batch_ms_ =
             std::min(0.4 * static_cast<double>(run.window_ms()),
                      std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started)));
     }
+    add_losses();
     work.loss = counted_ > 0 ? loss_sum / static_cast<double>(counted_) : 0.0;
 }
 
@@ -249,7 +258,9 @@ std::optional<Miner::Work> Miner::make_noise() {
                        .update(follower_.identity().hotkey())
                        .update_le<int64_t>(follower_.window())
                        .finish());
-    for (float& value : gradient_) value = static_cast<float>(rng.uniform() - 0.5);
+    std::vector<float> noise(static_cast<size_t>(gradient_.size()));
+    for (float& value : noise) value = static_cast<float>(rng.uniform() - 0.5);
+    gradient_.upload(noise);
     compress(1.0f);
     Work work;
     work.tokens = options_.micro_batch * follower_.description().seq * 4;
@@ -277,8 +288,7 @@ Bytes Miner::pack(int64_t tokens, ByteSpan payload) {
     header.root = replica.root();
     header.layout = replica.layout().hash;
     header.tokens = static_cast<uint64_t>(tokens);
-    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(),
-                                         follower_.identity().hotkey(), header.window);
+    header.possession = replica.possession_proof(follower_.identity().hotkey(), header.window);
     header.ledger_sequence = follower_.chain().head_sequence();
     header.ledger_head = follower_.chain().head_hash();
     return encode_payload(follower_.identity(), header, payload);

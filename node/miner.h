@@ -60,7 +60,7 @@ class Miner {
     Follower follower_;
     Llama model_;
     Demo demo_;
-    std::vector<float> gradient_;
+    DeviceArray gradient_;
     Bytes payload_;
     int64_t counted_ = 0;               // labels that counted in the gradient
     double finish_ms_ = 500;            // running estimate of what follows training: compress, save

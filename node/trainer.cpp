@@ -33,37 +33,42 @@ Trainer::Trainer(const TrainOptions& options, const Corpus& train, const Corpus&
     : options_(options),
       train_(train),
       heldout_ids_(spread_sequences(heldout, options.seq, options.eval_sequences)),
-      stream_{usable_threads(options.threads)},
-      model_(cpu_ops(), stream_, options.model, options.micro_batch, options.seq, Pass::training),
+      device_(open_device(options.device)),
+      model_(*device_, options.model, options.micro_batch, options.seq, Pass::training),
       loss_(model_, train, {1, options.seq}, options.end_token),
       heldout_loss_(model_, heldout, {1, options.seq}, options.end_token),
-      optimizer_(cpu_ops(), stream_, llama_parameters(options.model), options.adamw),
-      params_(genesis_weights(options.model, options.seed)),
-      grads_(params_.size()),
+      optimizer_(*device_, llama_parameters(options.model), options.adamw),
+      params_(*device_, genesis_weights(options.model, options.seed)),
+      grads_(*device_, DType::f32, params_.size()),
       events_(prepared(options.folder) / "events.jsonl") {
     resume();
+    if (device_->compute_type() == DType::f32) return;
+    weights_ = DeviceArray(*device_, device_->compute_type(), params_.size());
+    device_->ops().round_weights(device_->stream(), weights_.tensor(), params_.tensor());
 }
 
 void Trainer::resume() {
-    std::optional<Checkpoint> saved = load_checkpoint(options_.folder, static_cast<int64_t>(params_.size()));
+    std::optional<Checkpoint> saved = load_checkpoint(options_.folder, params_.size());
     if (!saved) return;
-    if (saved->momentum.size() != 2 * params_.size())
+    if (std::ssize(saved->momentum) != 2 * params_.size())
         fail(ExitCode::input, "{}: not a checkpoint of this program (AdamW moments: {} values, expected {})",
              options_.folder.string(), saved->momentum.size(), 2 * params_.size());
     step_ = saved->step;
-    params_ = std::move(saved->theta);
-    const auto middle = saved->momentum.begin() + static_cast<std::ptrdiff_t>(params_.size());
-    optimizer_.m().assign(saved->momentum.begin(), middle);
-    optimizer_.v().assign(middle, saved->momentum.end());
+    params_.upload(saved->theta);
+    const std::span<const float> moments = saved->momentum;
+    optimizer_.m().upload(moments.first(saved->theta.size()));
+    optimizer_.v().upload(moments.subspan(saved->theta.size()));
     optimizer_.steps() = step_;
 }
 
 void Trainer::save() {
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    checkpoint.theta = params_;
-    checkpoint.momentum = optimizer_.m();
-    checkpoint.momentum.insert(checkpoint.momentum.end(), optimizer_.v().begin(), optimizer_.v().end());
+    checkpoint.theta = params_.download();
+    const size_t count = checkpoint.theta.size();
+    checkpoint.momentum.resize(2 * count);
+    optimizer_.m().download(std::span(checkpoint.momentum).first(count));
+    optimizer_.v().download(std::span(checkpoint.momentum).subspan(count));
     save_checkpoint(options_.folder, checkpoint);
 }
 
@@ -74,8 +79,8 @@ MeanLoss::Sum Trainer::accumulate() {
     std::vector<SequenceId> sequences;
     for (int64_t i = 0; i < options_.micro_batches * options_.micro_batch; ++i)
         sequences.push_back({static_cast<int64_t>(rng.below(pages)), 0});
-    std::fill(grads_.begin(), grads_.end(), 0.0f);
-    return loss_.with_gradient(params_, sequences, grads_);
+    grads_.fill_zero();
+    return loss_.with_gradient(weights(), sequences, grads_.tensor());
 }
 
 void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const TrainStep&)>& report) {
@@ -90,7 +95,7 @@ void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const 
                  "step {}: the loss is not finite; use a smaller --learning-rate and start from the last "
                  "checkpoint",
                  step_ + 1);
-        result.grad_norm = optimizer_.step(params_, grads_, learning_rate(options_.schedule, step_),
+        result.grad_norm = optimizer_.step(params_.tensor(), weights_ ? weights_.tensor() : Tensor(), grads_.tensor(), learning_rate(options_.schedule, step_),
                                            static_cast<float>(1.0 / counted));
         result.step = ++step_;
         const double seconds =
@@ -99,7 +104,7 @@ void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const 
             static_cast<double>(options_.micro_batches * options_.micro_batch * options_.seq) / seconds;
         const bool last = step_ == options_.steps;
         result.heldout_loss = options_.eval_steps > 0 && (step_ % options_.eval_steps == 0 || last)
-                                  ? heldout_loss_(params_, heldout_ids_)
+                                  ? heldout_loss_(weights(), heldout_ids_)
                                   : std::numeric_limits<double>::quiet_NaN();
         events_.write(
             now_ms(), "step",

@@ -26,7 +26,7 @@ struct TrainOptions {
         .peak = 1e-3, .floor_share = 0.1, .warmup_steps = 50, .cosine_steps = 1000};  // in steps
     AdamWOptions adamw;
     uint64_t seed = 42;
-    int threads = 0;
+    DeviceChoice device{.name = "cpu"};
     int32_t end_token = -1;
     std::filesystem::path folder;  // checkpoint, events.jsonl
 };
@@ -46,10 +46,12 @@ class Trainer {
     void run(const std::atomic<bool>& stop, const std::function<void(const TrainStep&)>& report);
 
     int64_t step() const { return step_; }
-    std::span<const float> params() const { return params_; }
+    std::vector<float> params() const { return params_.download(); }
+    std::string device() const { return device_->description(); }
     const MemoryPlan& plan() const { return model_.plan(); }
 
   private:
+    Tensor weights() const { return weights_ ? weights_.tensor() : params_.tensor(); }
     MeanLoss::Sum accumulate();
     void save();
     void resume();
@@ -57,11 +59,11 @@ class Trainer {
     TrainOptions options_;
     const Corpus& train_;
     std::vector<SequenceId> heldout_ids_;
-    Stream stream_;
+    std::unique_ptr<Device> device_;
     Llama model_;
     MeanLoss loss_, heldout_loss_;
     AdamW optimizer_;
-    std::vector<float> params_, grads_;
+    DeviceArray params_, weights_, grads_;  // weights_: params_ in the compute type, empty where that is fp32
     EventLog events_;
     int64_t step_ = 0;
 };

@@ -48,14 +48,14 @@ Validator::Validator(const ValidatorOptions& options, Clock& clock, const std::a
     : options_(options),
       follower_(options.node, "validator", clock, stop),
       gauntlet_(follower_.description().gauntlet),
-      model_(follower_.ops(), follower_.stream(), follower_.description().model, options.micro_batch,
-             follower_.description().seq, Pass::training),
+      model_(follower_.device(), follower_.description().model, options.micro_batch, follower_.description().seq,
+             Pass::training),
       loss_(model_, follower_.corpus(), {follower_.description().page_sequences, follower_.description().seq},
             follower_.description().end_token),
       heldout_loss_(model_, follower_.heldout(), {1, follower_.description().seq},
                     follower_.description().end_token),
-      stage2_(loss_, follower_.replica().layout().parameters),
-      gradient_(static_cast<size_t>(follower_.replica().layout().parameters)) {
+      stage2_(follower_.device(), loss_, follower_.replica().layout().parameters),
+      gradient_(follower_.device(), DType::f32, follower_.replica().layout().parameters) {
     const auto& validators = follower_.description().validators;
     for (size_t i = 0; i < validators.size(); ++i)
         if (validators[i].hotkey == follower_.identity().hotkey()) rank_ = static_cast<int64_t>(i);
@@ -148,7 +148,7 @@ bool Validator::validate_window() {
     std::optional<double> heldout;
     if (options_.heldout_sequences > 0) {
         const PhaseTimer timer(phases_, "heldout");
-        heldout = heldout_loss_(follower_.replica().theta(),
+        heldout = heldout_loss_(follower_.replica().weights(),
                                 spread_sequences(follower_.heldout(), run.seq, options_.heldout_sequences));
     }
     publish(scores, found);
@@ -220,15 +220,15 @@ Scores Validator::measure(const Window& found) {
     const std::vector<SequenceId> random =
         draw_sequences(rng, pages, run.page_sequences, run.eval_random_sequences);
     for (const SequenceId& id : random) scores.random_sequences.emplace_back(id.page, id.sequence);
-    const std::span<const float> theta = follower_.replica().theta();
-    const double random_before = loss_(theta, random);
+    const Tensor weights = follower_.replica().weights();
+    const double random_before = loss_(weights, random);
     scores.train_loss = random_before;
-    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
-    const auto counted = static_cast<float>(loss_.with_gradient(theta, random, gradient_).counted);
+    gradient_.fill_zero();
+    const auto counted = static_cast<float>(loss_.with_gradient(weights, random, gradient_.tensor()).counted);
 
     const float step = static_cast<float>(run.gauntlet.eval_step_share *
                                           static_cast<double>(learning_rate(run.schedule, follower_.step())));
-    std::map<Hotkey, Evaluation> evaluations;
+    std::vector<std::span<const uint8_t>> evaluated;  // in the order of scores.peers
     std::vector<Hotkey> missing;
     for (const Neuron& peer : follower_.chain().neurons()) {
         const auto verdict = found.verdicts.find(peer.hotkey);
@@ -253,14 +253,19 @@ Scores Validator::measure(const Window& found) {
             for (const SequenceId& id : own) score.own_sequences.emplace_back(id.page, id.sequence);
             score.evaluation = stage2_.evaluate(follower_.replica(), payload->second.payload(), step, own,
                                                 random, random_before);
-            score.evaluation.screen =
-                first_order_screen(follower_.ops(), follower_.stream(), follower_.replica().layout(),
-                                   gradient_, payload->second.payload(), step / counted);
-            make_finite(score.evaluation);
             score.evaluated = true;
-            evaluations.emplace(peer.hotkey, score.evaluation);
+            evaluated.push_back(payload->second.payload());
         }
         scores.peers.push_back(std::move(score));
+    }
+    const std::vector<double> screens = first_order_screen(follower_.device(), follower_.replica().layout(),
+                                                           gradient_.tensor(), evaluated, step / counted);
+    std::map<Hotkey, Evaluation> evaluations;
+    for (auto screen = screens.begin(); ScoreEntry & score : scores.peers) {
+        if (!score.evaluated) continue;
+        score.evaluation.screen = *screen++;
+        make_finite(score.evaluation);
+        evaluations.emplace(score.hotkey, score.evaluation);
     }
     gauntlet_.stage2(found.window, evaluations, missing);
     return scores;

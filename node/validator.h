@@ -75,7 +75,7 @@ class Validator {
     Llama model_;
     MeanLoss loss_, heldout_loss_;
     Stage2 stage2_;
-    std::vector<float> gradient_;  // of the window's random sample, for the first-order screen
+    DeviceArray gradient_;         // of the window's random sample, for the first-order screen
     Payloads previous_;            // last window's payloads, for the copy test
     std::map<int64_t, std::vector<Hotkey>> gather_;  // by window
     std::vector<Hotkey> gather_now_;

@@ -156,8 +156,7 @@ Validator::Judged Validator::judge_submission(const Window& found, const Neuron&
     judged.submission.windows_behind = follower_.windows_behind(payload.header.root);
     const Replica& replica = follower_.replica();
     if (judged.submission.windows_behind == 0 &&
-        payload.header.possession != possession_proof(replica.layout(), replica.theta(), replica.root(),
-                                                      peer.hotkey, payload.header.window))
+        payload.header.possession != replica.possession_proof(peer.hotkey, payload.header.window))
         return fault(Reason::malformed, fmt::format("possession proof: not that of state {} and this hotkey",
                                                     to_hex(replica.root()).substr(0, 16)));
     judged.payload = std::move(payload);

@@ -1,6 +1,7 @@
 #include "tools/node_options.h"
 
 #include "base/error.h"
+#include "tools/device_flags.h"
 #include "tools/program.h"
 
 #include <CLI/CLI.hpp>
@@ -10,6 +11,7 @@
 namespace templar {
 
 void NodeFlags::add_to(CLI::App& app) {
+    options.device.name = "auto";
     app.add_option("--bucket", options.bucket_url,
                    "the run's bucket: file:///absolute/folder, or\n"
                    "s3://bucket[/prefix]?endpoint=https://host&region=auto&profile=run")
@@ -32,7 +34,7 @@ void NodeFlags::add_to(CLI::App& app) {
     app.add_flag("--allow-private", options.allow_private,
                  "strangers' s3:// buckets at private addresses, such as this machine's (for tests)");
     app.add_option("--run-id", run_id, "64 hex digits: refuse any other run description");
-    app.add_option("--threads", options.threads, "processors to use; 0: all")->check(CLI::Range(0, 1024));
+    add_device_flags(app, options.device);
     app.add_option("--last-window", options.last_window, "leave after this window; -1: never")
         ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40));
 }

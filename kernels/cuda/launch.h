@@ -17,8 +17,8 @@ inline void check(cudaError_t status, const char* doing) {
 
 // Starts kernel(arguments...) on the stream. shared_bytes: size of its shared_storage(), up to 227 KB. `name` is for the error.
 template <class... Parameters, class... Arguments>
-void launch(Stream& stream, const char* name, dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(Parameters...),
-            Arguments&&... arguments) {
+void launch([[maybe_unused]] Stream& stream, const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+            void (*kernel)(Parameters...), Arguments&&... arguments) {
 #if defined(__CUDACC__)
     if (shared_bytes > 48 * 1024)
         check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)), name);

@@ -33,8 +33,7 @@ PayloadHeader honest_header(Follower& follower) {
     header.root = replica.root();
     header.layout = replica.layout().hash;
     header.tokens = 64;
-    header.possession = possession_proof(replica.layout(), replica.theta(), replica.root(),
-                                         follower.identity().hotkey(), header.window);
+    header.possession = replica.possession_proof(follower.identity().hotkey(), header.window);
     return header;
 }
 
@@ -124,7 +123,7 @@ void attack(const LocalSwarm& swarm, const std::filesystem::path& folder, Virtua
     NodeOptions node;
     node.bucket_url = swarm.bucket_url;
     node.folder = folder;
-    node.threads = 1;
+    node.device.threads = 1;
     Follower follower(node, "miner", clock, stop);
     hotkey = follower.identity().hotkey();
     const RunDescription& run = follower.description();
@@ -178,7 +177,7 @@ TEST_CASE("every malformed payload is refused with its reason while the honest m
     const auto windows = static_cast<int64_t>(attacks().size());
     const std::vector<Digest> roots = run_virtual(
         swarm,
-        {.windows = windows, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}},
+        {.windows = windows, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}},
         clock);
     stop = true;
     thread.join();
@@ -226,7 +225,7 @@ TEST_CASE("what a stranger writes into the bucket stops nobody") {
     for (int i = 0; i < 50; ++i) bucket->put(fmt::format("commit/00000001/noise-{}", i), as_bytes("junk"));
 
     const std::vector<Digest> roots = run_virtual(
-        swarm, {.windows = 5, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}},
+        swarm, {.windows = 5, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}},
         clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
     for (int64_t window = 0; window < 5; ++window) {
@@ -244,7 +243,7 @@ TEST_CASE("a payload that its owner removes after it was accepted is read from t
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2);
     const VirtualRunOptions options{
-        .windows = 3, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
+        .windows = 3, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
     const std::vector<Digest> roots = run_virtual(swarm, options, clock);
     for (size_t miner : {1, 2}) std::filesystem::remove_all(swarm.peers[miner].folder / "bucket" / "payload");
 
@@ -253,7 +252,7 @@ TEST_CASE("a payload that its owner removes after it was accepted is read from t
     NodeOptions node;
     node.bucket_url = swarm.bucket_url;
     node.folder = folder.path() / "newcomer";
-    node.threads = 1;
+    node.device.threads = 1;
     SystemClock system;
     Follower newcomer(node, "miner", system, stop);
     newcomer.catch_up();

@@ -48,7 +48,7 @@ struct Trial {
     VirtualClock clock{sample::clock_start_ms};
     LocalSwarm swarm;
     VirtualRunOptions options{
-        .windows = 6, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
+        .windows = 6, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
 
     explicit Trial(int miners, int validators = 1)
         : swarm(sample::swarm(folder.path(), clock, miners, 0, 0, validators)) {}
@@ -201,7 +201,7 @@ TEST_CASE("old payloads are deleted, also those that an outage or an earlier lif
     const std::string others = "payload/00000000/" + std::string(64, 'a');
     bucket->put(others, as_bytes("another's"));
     VirtualRunOptions run{
-        .windows = 5, .threads = 1, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
+        .windows = 5, .tokens_per_window = 128, .micro_batch = 2, .start_order = {}};
     run.open = [&](const std::string& url, const BucketOptions& bucket_options) {
         return std::make_unique<FlakyBucket>(
             open_bucket(url, bucket_options), clock,
@@ -230,7 +230,7 @@ TEST_CASE("a bucket that fails at the start ends the program with its reason") {
         NodeOptions node;
         node.bucket_url = trial.swarm.bucket_url;
         node.folder = trial.folder.path() / "newcomer";
-        node.threads = 1;
+        node.device.threads = 1;
         node.open = [&](const std::string& url, const BucketOptions& bucket) {
             return std::make_unique<FlakyBucket>(open_bucket(url, bucket), trial.clock, faults);
         };

@@ -28,7 +28,7 @@ Digest final_root(int threads, const std::vector<size_t>& order, int64_t windows
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 3);
     const std::vector<Digest> roots = run_virtual(swarm,
                                                   {.windows = windows,
-                                                   .threads = threads,
+                                                   .device = {.name = "cpu", .threads = threads},
                                                    .tokens_per_window = 256,
                                                    .micro_batch = 2,
                                                    .start_order = order},
@@ -52,7 +52,7 @@ TEST_CASE("a swarm learns, and its cheaters end below every honest miner") {
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 3, 1, 1);
     run_virtual(swarm,
-                {.windows = 20, .threads = 1, .tokens_per_window = 512, .micro_batch = 4, .start_order = {}},
+                {.windows = 20, .tokens_per_window = 512, .micro_batch = 4, .start_order = {}},
                 clock);
     const auto summary = nlohmann::json::parse(summary_json(read_run(swarm.folder)));
     CHECK(summary.at("roots_equal") == true);
@@ -79,7 +79,7 @@ TEST_CASE("participants that stop and start again end in the same root as those 
     VirtualClock clock(sample::clock_start_ms);
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 3);
     VirtualRunOptions options{
-        .windows = 3, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {}};
+        .windows = 3, .tokens_per_window = 256, .micro_batch = 2, .start_order = {}};
     run_virtual(swarm, options, clock);
     options.windows = 8;
     const std::vector<Digest> roots = run_virtual(swarm, options, clock);
@@ -92,7 +92,7 @@ TEST_CASE("two validators: one record each window, one state") {
     const LocalSwarm swarm = sample::swarm(folder.path(), clock, 2, 0, 0, 2);
     const std::vector<Digest> roots = run_virtual(
         swarm,
-        {.windows = 6, .threads = 1, .tokens_per_window = 256, .micro_batch = 2, .start_order = {1, 0, 2, 3}},
+        {.windows = 6, .tokens_per_window = 256, .micro_batch = 2, .start_order = {1, 0, 2, 3}},
         clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
     const auto bucket = open_bucket(swarm.bucket_url);
@@ -113,7 +113,7 @@ TEST_CASE("a run description edited after the run began is refused") {
     write_file(file, as_bytes(text));
     try {
         run_virtual(
-            swarm, {.windows = 1, .threads = 1, .tokens_per_window = 64, .micro_batch = 2, .start_order = {}},
+            swarm, {.windows = 1, .tokens_per_window = 64, .micro_batch = 2, .start_order = {}},
             clock);
         FAIL("the edited description was believed");
     } catch (const Error& error) {

@@ -68,7 +68,7 @@ struct S3Swarm {
         node.payload_bucket_url = peer.payload_url;
         node.folder = peer.folder;
         node.expected_run = swarm.created.run.id;
-        node.threads = 1;
+        node.device.threads = 1;
         node.last_window = windows - 1;
         node.allow_http = node.allow_private = true;
         if (peer.role == "validator") {
@@ -184,7 +184,7 @@ TEST_CASE("a swarm over S3: an outage of the run's bucket and a peer that drips 
     node.payload_bucket_url = s.swarm.peers[1].payload_url;
     node.folder = s.folder.path() / "newcomer";
     node.credentials = s.swarm.peers[1].folder / "credentials";
-    node.threads = 1;
+    node.device.threads = 1;
     node.allow_http = node.allow_private = true;
     s.stop = false;
     Follower newcomer(node, "miner", s.clock, s.stop);
@@ -215,7 +215,7 @@ TEST_CASE("a clock that is not the service's is told of at the start") {
         node.bucket_url = s.swarm.bucket_url;
         node.payload_bucket_url = s.swarm.peers[1].payload_url;
         node.folder = s.swarm.peers[1].folder;
-        node.threads = 1;
+        node.device.threads = 1;
         node.allow_http = node.allow_private = true;
         node.say = [&](const std::string& line) { lines.push_back(line); };
         const Follower follower(node, "miner", s.clock, s.stop);

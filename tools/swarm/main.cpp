@@ -1,6 +1,7 @@
 // A whole swarm on this machine: makes a run from text, starts its participants, shows what happens, reports.
 #include "node/local_swarm.h"
 #include "node/report.h"
+#include "tools/device_flags.h"
 #include "tools/program.h"
 #include "tools/swarm/processes.h"
 #include "tools/swarm/table.h"
@@ -24,7 +25,7 @@ struct SwarmFlags {
     std::optional<double> window_seconds;
     int64_t tokens_per_window = 0;
     int64_t micro_batch = 4;
-    int threads = 1;
+    DeviceChoice device{.name = "cpu", .threads = 1};  // of each participant
     bool virtual_clock = false;
     bool replace = false;
     bool create_only = false;
@@ -69,7 +70,7 @@ void SwarmFlags::add_to(CLI::App& app) {
         ->check(CLI::Range(1, 1024));
     app.add_option("--learning-rate", eta, "peak of the schedule")->check(CLI::Range(0.0, 1.0));
     app.add_option("--momentum", beta, "decay of the momentum per window")->check(CLI::Range(0.0f, 0.9999f));
-    app.add_option("--threads", threads, "processors of each participant; 0: all")->check(CLI::Range(0, 256));
+    add_device_flags(app, device);  // for each participant
     app.add_option("--seed", local.seed, "of the genesis weights");
     app.add_flag("--virtual-clock", virtual_clock,
                  "all participants in this process on a clock that jumps: as fast as it computes, the same "
@@ -231,7 +232,8 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
         std::vector<std::string> argv = command(swarm, peer);
         argv.front() = (programs_folder() / argv.front()).string();
         argv.insert(argv.end(),
-                    {"--threads", std::to_string(threads), "--last-window", std::to_string(windows - 1)});
+                    {"--device", device.name, "--dtype", device.dtype, "--threads", std::to_string(device.threads),
+                     "--last-window", std::to_string(windows - 1)});
         if (peer.role != "validator")
             argv.insert(argv.end(), {"--micro-batch", std::to_string(micro_batch), "--tokens-per-window",
                                      std::to_string(tokens_per_window)});
@@ -260,7 +262,7 @@ int SwarmFlags::run_processes(const LocalSwarm& swarm) {
 int SwarmFlags::run_in_this_process(const LocalSwarm& swarm, VirtualClock& clock) {
     run_virtual(swarm,
                 {.windows = windows,
-                 .threads = threads,
+                 .device = device,
                  .tokens_per_window = tokens_per_window,
                  .micro_batch = micro_batch,
                  .start_order = {},

@@ -1,6 +1,7 @@
 // Training on one machine with AdamW, no network: the baseline.
 #include "node/trainer.h"
 #include "tokenizer/shards.h"
+#include "tools/device_flags.h"
 #include "tools/program.h"
 #include "weights/presets.h"
 
@@ -102,8 +103,8 @@ int main(int argc, char** argv) {
             app.add_option("--checkpoint-steps", options.checkpoint_steps, "save every so many steps")
                 ->check(CLI::Range(1, 1000000));
             app.add_option("--seed", options.seed, "of the weights and the order of the data");
-            app.add_option("--threads", options.threads, "processors to use; 0: all")
-                ->check(CLI::Range(0, 1024));
+            options.device.name = "auto";
+            add_device_flags(app, options.device);
             return [flags] { return flags->run(); };
         });
 }
