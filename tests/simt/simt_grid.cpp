@@ -52,6 +52,7 @@ struct Runner {
     int thread = -1;  // its number in the block; -1: none
     uint3 index{};    // the same as threadIdx
     Place waits_at{};
+    PendingCopies copies;
 };
 
 // Runners that may go on. Each is in it at most once.
@@ -233,8 +234,10 @@ void release_barrier_if_complete(Block& block) {
 void run_thread(Block& block, Runner& self) {
     self.thread = thread_to_start(block);
     self.index = threadIdx = index_of(static_cast<unsigned>(self.thread));
+    self.copies = PendingCopies(block.order == Schedule::reversed);
     ++block.started;
     block.kernel.call(block.kernel.arguments);
+    if (!self.copies.none()) fail_thread("it returned before its copies had arrived");
     block.warps[self.thread / 32].alive &= ~(1u << self.thread % 32);
     self.thread = -1;
     --block.alive;
@@ -360,6 +363,8 @@ void* shared_memory(std::size_t bytes) {
         fail_thread(fmt::format("its shared memory has {} bytes, the launch gave {}", bytes, current->shared_bytes));
     return current->shared.get();
 }
+
+PendingCopies& pending_copies() { return current->running->copies; }
 
 Arrivals barrier(bool predicate, Place place) {
     Block& block = *current;

@@ -1,6 +1,7 @@
 // Starting a grid of blocks, and the places where the threads of a block wait for each other.
 #pragma once
 
+#include "simt_copies.h"
 #include "simt_memory.h"
 #include "simt_types.h"
 
@@ -74,6 +75,9 @@ int lane();
 
 // The block's shared memory. Fails when the launch gave less than `bytes`.
 void* shared_memory(std::size_t bytes);
+
+// The running thread's copies. A thread has to wait for all of them before it returns.
+PendingCopies& pending_copies();
 
 // Waits until all threads of the block that have not returned are here. Result: how many came, and how many with `predicate`.
 struct Arrivals {
