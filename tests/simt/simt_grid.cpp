@@ -141,6 +141,7 @@ struct Block {
     Fiber outside;  // where run_block() waits for the block's end
     std::string failure;
 
+    std::vector<std::pair<const void*, Runner*>> on_memory;  // who waits for a change of what
     WaitingList<max_threads> at_barrier;
     int with_predicate = 0;
     Arrivals arrivals{};
@@ -359,6 +360,8 @@ void fail_thread(const std::string& what) { throw Failure{fmt::format("thread {}
 
 int lane() { return current->running->thread % 32; }
 
+Schedule schedule_of_block() { return current->order; }
+
 void* shared_memory(std::size_t bytes) {
     if (bytes > current->shared_bytes)
         fail_thread(fmt::format("its shared memory has {} bytes, the launch gave {}", bytes, current->shared_bytes));
@@ -377,6 +380,21 @@ Arrivals barrier(bool predicate, Place place) {
     release_barrier_if_complete(block);
     wait(block);
     return block.arrivals;  // the next barrier cannot be complete before this thread has come there
+}
+
+void wait_on(const void* memory, Place place) {
+    Block& block = *current;
+    block.running->waits_at = place;
+    block.on_memory.emplace_back(memory, block.running);
+    wait(block);
+}
+
+void wake(const void* memory) {
+    Block& block = *current;
+    std::erase_if(block.on_memory, [&](const auto& sleeper) {
+        if (sleeper.first == memory) block.ready.push(sleeper.second);
+        return sleeper.first == memory;
+    });
 }
 
 const void* exchange(unsigned mask, const void* mine, std::size_t bytes, Once once, Place place) {
