@@ -13,6 +13,7 @@ struct OpsVersion {
     std::string op;    // the slot in ops.h
     std::string name;  // e.g. "v0, logits in memory"
     Ops ops;           // the CUDA table with this version in the slot
+    double limit = -1;  // as CaseTensor::limit of its bf16 cases' results, where it is less exact than the case asks
 };
 
 // By operation, oldest first.
