@@ -17,17 +17,7 @@ using namespace templar;
 
 namespace {
 
-struct Four {
-    int values[4];
-};
-
 void write_at(int* to, int64_t index) { to[index] = 1; }
-void write_shared_at(int* to, int index) {
-    Four& shared = cuda::shared_storage<Four>();
-    int* volatile values = shared.values;  // hides the array's length
-    values[index] = 5;
-    to[0] = values[index];
-}
 void copy_ints(int* to, const int* from) { to[threadIdx.x] = from[threadIdx.x]; }
 
 // Runs write_at on memory of 4 ints in a child process.
@@ -56,6 +46,21 @@ TEST_CASE("what lies beyond an allocation ends the program") {
 }
 
 #if defined(__SANITIZE_ADDRESS__)
+namespace {
+
+struct Four {
+    int values[4];
+};
+
+void write_shared_at(int* to, int index) {
+    Four& shared = cuda::shared_storage<Four>();
+    int* volatile values = shared.values;  // hides the array's length
+    values[index] = 5;
+    to[0] = values[index];
+}
+
+}  // namespace
+
 TEST_CASE("what lies beyond shared memory ends the program") {
     const auto write = [](int index) {
         return test::run_in_child([&] {

@@ -40,10 +40,8 @@ bool same(const Place& a, const Place& b) {
 
 // ---- What a block consists of -------------------------------------------------------------------------------------------------
 
-// A thread's failure, on its way up to the first frame of its fiber.
-struct Failure {
-    std::string what;
-};
+// A thread's way out of its kernel after Block::failure was set: thrown from where it is, caught in its fiber's first frame.
+struct Failure {};
 
 void run_threads();
 
@@ -182,6 +180,11 @@ Runner* idle_runner(Block& block) {
     return runner;
 }
 
+[[noreturn]] void fail(Block& block, const std::string& what) {
+    if (block.failure.empty()) block.failure = what;
+    throw Failure{};
+}
+
 [[noreturn]] void report_deadlock(Block& block) {
     struct Group {
         int threads = 0;
@@ -197,12 +200,13 @@ Runner* idle_runner(Block& block) {
     std::string what = "deadlock:";
     for (const auto& [place, group] : groups)
         what += fmt::format(" {} thread(s) wait in {}, the first is {};", group.threads, place, to_string(group.first->index));
-    throw Failure{fmt::format("{} {} of {} have returned", what, block.threads - block.alive, block.threads)};
+    fail(block, fmt::format("{} {} of {} have returned", what, block.threads - block.alive, block.threads));
 }
 
 void switch_to_next(Block& block) {
     Runner* const self = block.running;
     Runner* next = nullptr;
+    if (!block.failure.empty()) throw Failure{};  // something caught the first one and went on
     if (start_another(block))
         next = idle_runner(block);
     else if (block.ready.empty())
@@ -253,14 +257,13 @@ void run_threads() {
     Runner& self = *block.running;
     for (;;) {
         try {
-            while (start_another(block)) run_thread(block, self);
+            while (block.failure.empty() && start_another(block)) run_thread(block, self);
             block.idle.push_back(&self);
             if (block.alive > 0) {
                 switch_to_next(block);
                 continue;
             }
-        } catch (const Failure& failure) {
-            block.failure = failure.what;
+        } catch (const Failure&) {
         } catch (const std::exception& error) {
             block.failure = fmt::format("thread {}: an exception left the kernel: {}", to_string(threadIdx), error.what());
         }
@@ -356,7 +359,7 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_by
 
 // ---- For device functions -----------------------------------------------------------------------------------------------------------
 
-void fail_thread(const std::string& what) { throw Failure{fmt::format("thread {}: {}", to_string(threadIdx), what)}; }
+void fail_thread(const std::string& what) { fail(*current, fmt::format("thread {}: {}", to_string(threadIdx), what)); }
 
 int lane() { return current->running->thread % 32; }
 
