@@ -33,9 +33,10 @@ std::string to_string(const Place& place) {
     const std::source_location& where = place.where;
     return fmt::format("{} at {}:{}:{}", place.function, where.file_name(), where.line(), where.column());
 }
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
 bool same(const Place& a, const Place& b) {
     return a.where.line() == b.where.line() && a.where.column() == b.where.column() &&
-           std::strcmp(a.where.file_name(), b.where.file_name()) == 0;
+           same(a.where.file_name(), b.where.file_name());
 }
 
 // ---- What a block consists of -------------------------------------------------------------------------------------------------
@@ -414,7 +415,7 @@ const void* exchange(unsigned mask, const void* mine, std::size_t bytes, Once on
         meeting.bytes = bytes;
         if (mask != ~0u) std::memset(values.in, 0xff, 32 * bytes);
     } else if (const Place& first = meeting.waiting.place;
-               bytes != meeting.bytes || std::strcmp(first.function, place.function) != 0) {
+               bytes != meeting.bytes || !same(first.function, place.function)) {
         fail_thread(fmt::format("divergent warp: it is in {}, others are in {}", to_string(place), to_string(first)));
     }
     std::memcpy(values.in + lane() * bytes, mine, bytes);
