@@ -105,6 +105,19 @@ TEST_CASE("a kernel's pointers lie in device memory") {
     simt::device_release(memory);
 }
 
+TEST_CASE("a copy between the wrong sides is refused") {
+    int* const memory = static_cast<int*>(simt::device_allocate(16, 0));
+    int host[4] = {};
+    CHECK(cudaMemcpyAsync(memory, host, 16, cudaMemcpyHostToDevice, nullptr) == cudaSuccess);
+    CHECK(cudaMemcpyAsync(host, memory, 16, cudaMemcpyDeviceToHost, nullptr) == cudaSuccess);
+    CHECK(cudaMemsetAsync(memory, 0, 16, nullptr) == cudaSuccess);
+    CHECK(cudaMemcpyAsync(host, memory, 16, cudaMemcpyHostToDevice, nullptr) == cudaErrorInvalidValue);
+    CHECK(cudaMemcpyAsync(memory, host, 16, cudaMemcpyDeviceToDevice, nullptr) == cudaErrorInvalidValue);
+    CHECK(cudaMemcpyAsync(host, memory + 1, 16, cudaMemcpyDeviceToHost, nullptr) == cudaErrorInvalidValue);
+    CHECK(cudaMemsetAsync(host, 0, 16, nullptr) == cudaErrorInvalidValue);
+    simt::device_release(memory);
+}
+
 TEST_CASE("the emulated device") {
     const std::unique_ptr<Device> device = simt_device(DType::bf16, 1000);
     CHECK(device->compute_type() == DType::bf16);

@@ -329,6 +329,11 @@ void refuse_what_a_gpu_refuses(const Kernel& kernel, dim3 grid, dim3 block, std:
 
 }  // namespace
 
+void check_pointer(const char* kernel, int index, const void* pointer) {
+    if (pointer && is_out_of_reach(pointer, 0))
+        templar::fail(templar::ExitCode::device, "kernel '{}': argument {} does not point into device memory", kernel, index);
+}
+
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
     refuse_what_a_gpu_refuses(kernel, grid, block, shared_bytes);
     const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
