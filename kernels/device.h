@@ -11,6 +11,15 @@
 
 namespace templar {
 
+// Another version of an operation than the table's own: an earlier one that taught something, a later one that waits for a
+// GPU's verdict. The bench times each beside the table's, the tests hold each against the CPU.
+struct OpsVersion {
+    std::string op;     // the slot in ops.h
+    std::string name;   // e.g. "v0, logits in memory"
+    Ops ops;            // the device's table with this version in the slot
+    double limit = -1;  // of its results' error in bf16 (CaseTensor::limit), where it is less exact than the cases ask
+};
+
 // Not thread-safe: one thread at a time uses a device, except for what says otherwise.
 class Device {
   public:
@@ -25,6 +34,8 @@ class Device {
     Stream& stream() { return stream_; }
     // For people, e.g. "NVIDIA H200, 139.8 GiB, bf16" or "cpu/avx512, 2 threads".
     virtual std::string description() const = 0;
+    // By operation, oldest first.
+    virtual std::vector<OpsVersion> versions() const { return {}; }
 
     // Zero-filled memory, aligned to 256 bytes; throws Error(device), on the CPU Error(storage), saying how much there is.
     virtual void* allocate(int64_t bytes) = 0;
