@@ -99,10 +99,10 @@ struct Case {
     std::function<Figure(const Context&)> run;
 };
 
-std::vector<Case> operation_cases(DType compute, CaseSizes sizes);                // operations.cpp
-std::vector<Case> model_cases(const ModelShape& model, DType compute);            // model.cpp: a training step, losses
-std::vector<Case> swarm_cases(const ModelShape& model, DType compute);            // swarm.cpp: compression, update, checks
-Figure waterfall(const Context& context);                                         // waterfall.cpp
+std::vector<Case> operation_cases(const Device& device, CaseSizes sizes);  // operations.cpp
+std::vector<Case> model_cases(const ModelShape& model, DType compute);     // model.cpp: a training step, losses
+std::vector<Case> swarm_cases(const ModelShape& model, DType compute);     // swarm.cpp: compression, update, checks
+Figure waterfall(const Context& context);                                  // waterfall.cpp
 
 // A model ready to train, with every buffer on the device.
 class Training {

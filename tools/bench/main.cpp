@@ -60,9 +60,9 @@ ModelShape model_of(const Options& options, CaseSizes sizes) {
     return shape;
 }
 
-std::vector<Case> all_cases(DType compute, CaseSizes sizes, const ModelShape& model) {
-    std::vector<Case> cases = operation_cases(compute, sizes);
-    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(model, compute), std::back_inserter(cases));
+std::vector<Case> all_cases(const Device& device, CaseSizes sizes, const ModelShape& model) {
+    std::vector<Case> cases = operation_cases(device, sizes);
+    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(model, device.compute_type()), std::back_inserter(cases));
     return cases;
 }
 
@@ -126,7 +126,7 @@ int run(const Options& options) {
     const std::unique_ptr<Device> device = open(options);
     const CaseSizes sizes = sizes_of(options, *device);
     const ModelShape model = model_of(options, sizes);
-    const std::vector<Case> all = all_cases(device->compute_type(), sizes, model);
+    const std::vector<Case> all = all_cases(*device, sizes, model);
     if (options.list) return list_cases(all);
     const std::vector<Case> cases = chosen_cases(all, options);
 
