@@ -61,7 +61,7 @@ fuzz: deps
 	@sh tests/fuzz/fuzz.sh . $(BUILD)/fuzz $(or $(SECONDS),600) $(TARGET)
 
 bench: build
-	@$(BUILD)/bin/bench
+	@$(BUILD)/bin/bench --all
 
 clean:
 	rm -rf $(BUILD)

@@ -55,14 +55,14 @@ LocalSwarm create_local_swarm(const LocalSwarmOptions& options, Clock& clock);
 struct VirtualRunOptions {
     int64_t windows = 20;
     DeviceChoice device{.name = "cpu", .threads = 1};  // of each participant
-    // A participant's device, instead of that one; may be empty.
-    std::function<std::unique_ptr<Device>(const LocalPeer&)> open_device{};
     int64_t tokens_per_window = 2048;
     int64_t micro_batch = 4;
     std::vector<size_t> start_order;          // positions in LocalSwarm::peers; empty: as they are
     const std::atomic<bool>* stop = nullptr;  // ends the run early when it becomes true
     // How they open their own buckets: NodeOptions::open.
     decltype(NodeOptions::open) open = open_bucket;
+    // A participant's device, instead of `device`; may be empty.
+    std::function<std::unique_ptr<Device>(const LocalPeer&)> open_device{};
 };
 
 // Runs every participant in a thread of this process until the last window is applied. Returns the final

@@ -12,7 +12,7 @@ namespace templar::cuda {
 // The kernel's shared memory: one struct describes all of it (launch() is given its size).
 template <class Storage>
 __device__ __forceinline__ Storage& shared_storage() {
-    extern __shared__ __align__(128) unsigned char shared_bytes[];
+    extern __shared__ __align__(1024) unsigned char shared_bytes[];
     return *reinterpret_cast<Storage*>(shared_bytes);
 }
 

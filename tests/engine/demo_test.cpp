@@ -2,13 +2,16 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "tests/cpu.h"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 using namespace templar;
+using test::cpu, test::flat, test::values;
 
 namespace {
 
@@ -32,15 +35,16 @@ TEST_CASE(
     for (int code_bits : {8, 4, 2, 1}) {
         CAPTURE(code_bits);
         const Layout layout = make_layout(parameters, {.k = 16, .chunk_edge = 64, .code_bits = code_bits});
-        Stream stream{2};
-        const Ops& ops = cpu_ops();
-        Demo demo(ops, stream, layout, 0.5f);
+        Device& device = cpu(2);
+        const Ops& ops = device.ops();
+        Stream& stream = device.stream();
+        Demo demo(device, layout, 0.5f);
         Bytes payload(static_cast<size_t>(layout.payload_bytes), 0xaa);
-        std::vector<double> total(demo.momentum().size());  // beta·(left over) + eta·scale·DCT(g)
+        std::vector<double> total(static_cast<size_t>(layout.parameters));  // beta·(left over) + eta·scale·DCT(g)
         std::vector<float> coef(total.size());
         for (const char* key : {"first", "second", "third"}) {
             const std::vector<float> grads = gradients(layout, key);
-            for (size_t i = 0; i < total.size(); ++i) total[i] = 0.5 * demo.momentum()[i];
+            for (size_t i = 0; i < total.size(); ++i) total[i] = 0.5 * values(demo.momentum())[i];
             for (const TensorLayout& tensor : layout.tensors) {
                 const ChunkGrid& grid = tensor.grid;
                 const Tensor out(coef.data() + tensor.offset, {grid.chunks(), grid.chunk_size()});
@@ -49,9 +53,10 @@ TEST_CASE(
             }
             for (size_t i = 0; i < total.size(); ++i) total[i] += 0.25 * 2 * coef[i];
 
-            demo.step(grads, 0.25f, 2.0f, payload);
+            demo.step(flat(grads), 0.25f, 2.0f, payload);
             REQUIRE(payload_fault(layout, payload) == "");
-            std::vector<double> sum(demo.momentum().begin(), demo.momentum().end());
+            std::vector<double> sum(total.size());
+            std::ranges::copy(values(demo.momentum()), sum.begin());
             for (const TensorLayout& tensor : layout.tensors)
                 for (int64_t chunk = 0; chunk < tensor.grid.chunks(); ++chunk)
                     for (const CodedValue& kept :
@@ -63,47 +68,47 @@ TEST_CASE(
         }
         const TensorLayout& unused = layout.tensors[3];
         CHECK(sparse_in(unused, payload).scales[0] == 0);
-        for (int64_t i = 0; i < unused.numel(); ++i) CHECK(demo.momentum()[unused.offset + i] == 0);
+        for (int64_t i = 0; i < unused.numel(); ++i) CHECK(values(demo.momentum())[unused.offset + i] == 0);
     }
 }
 
 TEST_CASE("Demo keeps what it could not send and sends it later") {
     const Layout layout = make_layout({{"w", {64, 64}, 0, 4096}}, {.k = 64});
-    Demo demo(cpu_ops(), Stream{1}, layout, 0.999f);
+    Demo demo(cpu(), layout, 0.999f);
     Bytes payload(static_cast<size_t>(layout.payload_bytes));
     std::vector<float> grads = gradients(make_layout(parameters, {}), "error feedback");
     grads.resize(4096);
-    demo.step(grads, 1, 1, payload);
+    demo.step(flat(grads), 1, 1, payload);
     double before = 0, after = 0;
-    for (float e : demo.momentum()) before += double(e) * e;
+    for (float e : values(demo.momentum())) before += double(e) * e;
     const std::vector<float> nothing(4096);
-    for (int step = 0; step < 60; ++step) demo.step(nothing, 1, 1, payload);
-    for (float e : demo.momentum()) after += double(e) * e;
+    for (int step = 0; step < 60; ++step) demo.step(flat(nothing), 1, 1, payload);
+    for (float e : values(demo.momentum())) after += double(e) * e;
     CHECK(before > 2000);  // of about 4096
     CHECK(after < 0.01 * before);
 }
 
 TEST_CASE("Demo refuses what would poison its momentum, and leaves everything as it was") {
     const Layout layout = make_layout(parameters, {.k = 16});
-    Demo demo(cpu_ops(), Stream{2}, layout, 0.999f);
+    Demo demo(cpu(2), layout, 0.999f);
     Bytes payload(static_cast<size_t>(layout.payload_bytes), 0xaa);
     std::vector<float> grads = gradients(layout, "poison");
-    demo.step(grads, 1, 1, payload);
-    const std::vector<float> momentum = demo.momentum();
+    demo.step(flat(grads), 1, 1, payload);
+    const std::vector<float> momentum = demo.momentum().download();
     const Bytes sent = payload;
 
     for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         std::vector<float> poisoned = grads;
         poisoned.back() = bad;  // the last tensor: those before it must not have moved either
-        CHECK_THROWS_AS(demo.step(poisoned, 1, 1, payload), Error);
-        CHECK_THROWS_AS(demo.step(grads, bad, 1, payload), Error);
-        CHECK_THROWS_AS(demo.step(grads, 1, bad, payload), Error);
+        CHECK_THROWS_AS(demo.step(flat(poisoned), 1, 1, payload), Error);
+        CHECK_THROWS_AS(demo.step(flat(grads), bad, 1, payload), Error);
+        CHECK_THROWS_AS(demo.step(flat(grads), 1, bad, payload), Error);
     }
-    CHECK_THROWS_AS(demo.step(std::span(grads).first(grads.size() - 1), 1, 1, payload), Error);
-    CHECK_THROWS_AS(demo.step(grads, 1, 1, std::span(payload).first(payload.size() - 1)), Error);
-    CHECK(demo.momentum() == momentum);
+    CHECK_THROWS_AS(demo.step(flat(grads).view(0, {layout.parameters - 1}), 1, 1, payload), Error);
+    CHECK_THROWS_AS(demo.step(flat(grads), 1, 1, std::span(payload).first(payload.size() - 1)), Error);
+    CHECK(demo.momentum().download() == momentum);
     CHECK(payload == sent);
 
     for (float beta : {1.0f, -0.1f, std::numeric_limits<float>::quiet_NaN()})
-        CHECK_THROWS_AS(Demo(cpu_ops(), Stream{1}, layout, beta), Error);
+        CHECK_THROWS_AS(Demo(cpu(), layout, beta), Error);
 }

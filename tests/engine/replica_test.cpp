@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "tests/random_payload.h"
+#include "tests/cpu.h"
 
 #include <doctest/doctest.h>
 
@@ -11,6 +12,7 @@
 #include <limits>
 
 using namespace templar;
+using test::cpu, test::flat, test::values;
 
 namespace {
 
@@ -60,7 +62,7 @@ struct Start {
         for (int p = 0; p < peers; ++p) payloads.push_back(random_payload(layout, rng));
     }
     Replica replica(const char* isa = "auto", int threads = 2) const {
-        return Replica(cpu_ops(isa), Stream{threads}, layout, theta);
+        return Replica(cpu(threads, isa), layout, theta);
     }
     Layout layout;
     std::vector<float> theta;
@@ -132,7 +134,7 @@ TEST_CASE("an empty record moves nothing") {
     const Digest before = replica.root();
     replica.apply(step, {});
     CHECK(replica.root() == before);
-    CHECK(same_bits(replica.theta(), start.theta));
+    CHECK(same_bits(values(replica.theta()), start.theta));
 }
 
 TEST_CASE("a peer that sends only zeros counts as no sender") {
@@ -146,7 +148,7 @@ TEST_CASE("a peer that sends only zeros counts as no sender") {
     CHECK(with.root() == without.root());
     // Alone in a record it leaves only the decay.
     alone.apply(step, Views{payloads.back()});
-    for (size_t i = 0; i < start.theta.size(); ++i) REQUIRE(alone.theta()[i] == start.theta[i] * step.keep);
+    for (size_t i = 0; i < start.theta.size(); ++i) REQUIRE(values(alone.theta())[i] == start.theta[i] * step.keep);
 }
 
 TEST_CASE("each tensor of a peer counts with norm 1, whatever its base exponent and scale") {
@@ -164,16 +166,16 @@ TEST_CASE("one payload moves the weights as its candidate says, and the root fol
     const Start start(2);
     Replica replica = start.replica();
     std::vector<float> candidate(start.theta.size());
-    replica.candidate(candidate, start.payloads[0], 3e-4f);
-    CHECK(same_bits(replica.theta(), start.theta));
+    replica.candidate(flat(candidate), start.payloads[0], 3e-4f);
+    CHECK(same_bits(values(replica.theta()), start.theta));
     CHECK(!same_bits(candidate, start.theta));
     replica.apply({3e-4f, 1.0f}, Views{start.payloads[0]});
     // A mean of one peer is its values times 1/N, rounded to 2^-40: the same signs but where the transform
     // nearly cancels.
     int64_t different = 0;
-    for (size_t i = 0; i < candidate.size(); ++i) different += candidate[i] != replica.theta()[i];
+    for (size_t i = 0; i < candidate.size(); ++i) different += candidate[i] != values(replica.theta())[i];
     CHECK(different <= static_cast<int64_t>(candidate.size() / 1000));
-    CHECK(replica.root() == state_tree(start.layout, replica.theta(), 1).root);
+    CHECK(replica.root() == state_tree(start.layout, values(replica.theta()), 1).root);
     CHECK(replica.tree().tensors.size() == start.layout.tensors.size());
 }
 
@@ -189,9 +191,9 @@ TEST_CASE("Replica refuses what does not fit, before a weight moves") {
     CHECK_THROWS_AS(replica.apply({nan, 1.0f}, views_of(start.payloads)), Error);
     CHECK_THROWS_AS(replica.apply({1.0f, HUGE_VALF}, views_of(start.payloads)), Error);
     std::vector<float> room(start.theta.size());
-    CHECK_THROWS_AS(replica.candidate(room, brief, 1.0f), Error);
-    CHECK_THROWS_AS(replica.candidate(std::span(room).first(5), start.payloads[0], 1.0f), Error);
-    CHECK(same_bits(replica.theta(), start.theta));
+    CHECK_THROWS_AS(replica.candidate(flat(room), brief, 1.0f), Error);
+    CHECK_THROWS_AS(replica.candidate(flat(room).view(0, {5}), start.payloads[0], 1.0f), Error);
+    CHECK(same_bits(values(replica.theta()), start.theta));
     CHECK(replica.root() == before);
-    CHECK_THROWS_AS(Replica(cpu_ops(), Stream{}, start.layout, std::vector<float>(7)), Error);
+    CHECK_THROWS_AS(Replica(cpu(), start.layout, std::vector<float>(7)), Error);
 }

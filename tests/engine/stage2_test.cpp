@@ -3,12 +3,14 @@
 #include "base/error.h"
 #include "base/temporary_folder.h"
 #include "engine/optim/demo.h"
+#include "tests/cpu.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 
 using namespace templar;
+using test::cpu, test::flat, test::values;
 
 namespace {
 
@@ -59,17 +61,15 @@ std::vector<SequenceId> sequences_of(std::initializer_list<int64_t> chosen) {
 }
 
 // The gradient of the mean loss over some sequences.
-std::vector<float> gradient(const Corpus& corpus, std::span<const float> theta,
-                            std::span<const SequenceId> sequences) {
-    Llama model(cpu_ops(), Stream{2}, config, 1, shape.seq, Pass::training);
-    std::vector<float> grads(theta.size());
+std::vector<float> gradient(const Corpus& corpus, Tensor theta, std::span<const SequenceId> sequences) {
+    Llama model(cpu(2), config, 1, shape.seq, Pass::training);
+    std::vector<float> grads(static_cast<size_t>(theta.numel()));
     std::vector<int32_t> tokens(shape.seq), labels(shape.seq);
-    std::vector<float> losses(shape.seq);
     float counted = 0;
     for (const SequenceId& id : sequences) {
         read_sequence(corpus, shape, id.page, id.sequence, end_token, tokens, labels);
         for (int32_t label : labels) counted += label >= 0;
-        model.forward_backward(theta, grads, tokens, labels, 1.0f, losses);
+        model.forward_backward(theta, flat(grads), tokens, labels, 1.0f);
     }
     for (float& grad : grads) grad /= counted;
     return grads;
@@ -78,15 +78,14 @@ std::vector<float> gradient(const Corpus& corpus, std::span<const float> theta,
 struct Fixture {
     TestCorpus corpus;
     Layout layout = make_layout(llama_parameters(config), Codec{.k = 32, .chunk_edge = 32});
-    Replica replica{cpu_ops(), Stream{2}, layout, genesis_weights(config, 3)};
-    Llama model{cpu_ops(), Stream{2}, config,
-                3,         shape.seq, Pass::inference};  // 3: the last batch of 8 sequences is not full
+    Replica replica{cpu(2), layout, genesis_weights(config, 3)};
+    Llama model{cpu(2), config, 3, shape.seq, Pass::inference};  // 3: the last batch of 8 sequences is not full
     MeanLoss mean_loss{model, *corpus, shape, end_token};
-    Stage2 stage2{mean_loss, parameter_count(model.config())};
+    Stage2 stage2{cpu(2), mean_loss, parameter_count(model.config())};
 
-    Bytes payload_of(std::span<const float> grads, float scale = 1.0f) {
+    Bytes payload_of(const std::vector<float>& grads, float scale = 1.0f) {
         Bytes payload(static_cast<size_t>(layout.payload_bytes));
-        Demo(cpu_ops(), Stream{2}, layout, 0.999f).step(grads, 1e-3f, scale, payload);
+        Demo(cpu(2), layout, 0.999f).step(flat(grads), 1e-3f, scale, payload);
         REQUIRE(payload_fault(layout, payload) == "");
         return payload;
     }
@@ -99,10 +98,10 @@ TEST_CASE("stage 2: an honest payload improves its own pages most, and nothing e
     const auto own = sequences_of({0, 1}), other = sequences_of({5, 6});
     const std::vector<float> grads = gradient(*f.corpus, f.replica.theta(), own);
     const Bytes honest = f.payload_of(grads), reversed = f.payload_of(grads, -1.0f);
-    const std::vector<float> theta(f.replica.theta().begin(), f.replica.theta().end());
+    const std::vector<float> theta = f.replica.host_theta();
     const Digest root = f.replica.root();
 
-    const double other_before = f.mean_loss(theta, other);
+    const double other_before = f.mean_loss(flat(theta), other);
     const Evaluation good = f.stage2.evaluate(f.replica, honest, step, own, other, other_before);
     CHECK(good.own_before == doctest::Approx(std::log(40.0)).epsilon(0.05));
     CHECK(good.random_before == other_before);
@@ -111,7 +110,7 @@ TEST_CASE("stage 2: an honest payload improves its own pages most, and nothing e
     const Evaluation bad = f.stage2.evaluate(f.replica, reversed, step, own, other, other_before);
     CHECK(bad.own_improvement() < -0.01);
 
-    CHECK(std::equal(theta.begin(), theta.end(), f.replica.theta().begin()));
+    CHECK(theta == f.replica.host_theta());
     CHECK(f.replica.root() == root);
     const Evaluation again = f.stage2.evaluate(f.replica, honest, step, own, other, other_before);
     CHECK(again.own_before == good.own_before);
@@ -125,28 +124,28 @@ TEST_CASE("stage 2: the first-order screen predicts the fall of the loss for a s
     const std::vector<float> grads = gradient(*f.corpus, f.replica.theta(), own);
     const Bytes payload = f.payload_of(grads);
     const float small = 5e-5f;
-    const double predicted = first_order_screen(cpu_ops(), Stream{2}, f.layout, grads, payload, small);
-    std::vector<float> candidate(f.replica.theta().size());
-    f.replica.candidate(candidate, payload, small);
-    const double fall = f.mean_loss(f.replica.theta(), own) - f.mean_loss(candidate, own);
+    const std::span<const uint8_t> bytes = payload;
+    const double predicted = first_order_screen(cpu(2), f.layout, flat(grads), {&bytes, 1}, small).front();
+    std::vector<float> candidate(grads.size());
+    f.replica.candidate(flat(candidate), payload, small);
+    const double fall = f.mean_loss(f.replica.theta(), own) - f.mean_loss(flat(candidate), own);
     CHECK(fall > 0);
     CHECK(predicted == doctest::Approx(fall).epsilon(0.05));
-    CHECK_THROWS_AS(first_order_screen(cpu_ops(), {}, f.layout, std::span(grads).first(9), payload, small),
-                    Error);
-    CHECK_THROWS_AS(first_order_screen(cpu_ops(), {}, f.layout, grads, std::span(payload).first(9), small),
-                    Error);
+    CHECK_THROWS_AS(first_order_screen(cpu(), f.layout, flat(grads).view(0, {9}), {&bytes, 1}, small), Error);
+    const std::span<const uint8_t> brief = bytes.first(9);
+    CHECK_THROWS_AS(first_order_screen(cpu(), f.layout, flat(grads), {&brief, 1}, small), Error);
 }
 
 TEST_CASE("stage 2: the mean loss counts targets, not end tokens, whatever the batch") {
     Fixture f;
     const auto sequences = sequences_of({2, 7});
-    Llama single(cpu_ops(), Stream{1}, config, 1, shape.seq, Pass::inference);
+    Llama single(cpu(), config, 1, shape.seq, Pass::inference);
     double sum = 0, counted = 0;
     for (const SequenceId& id : sequences) {
         std::vector<int32_t> tokens(shape.seq), labels(shape.seq);
         std::vector<float> losses(shape.seq);
         read_sequence(*f.corpus, shape, id.page, id.sequence, end_token, tokens, labels);
-        single.losses(f.replica.theta(), tokens, labels, losses);
+        std::ranges::copy(single.losses(f.replica.theta(), tokens, labels).wait(), losses.begin());
         for (size_t i = 0; i < losses.size(); ++i)
             if (labels[i] >= 0) sum += losses[i], ++counted;
     }

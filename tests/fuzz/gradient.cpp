@@ -5,6 +5,7 @@
 #include "engine/replica/replica.h"
 #include "tests/fuzz/target.h"
 #include "tests/random_payload.h"
+#include "tests/cpu.h"
 
 #include <bit>
 #include <cmath>
@@ -71,16 +72,16 @@ void check_decoded(const Layout& layout, const Bytes& payload) {
 void check_applied(const Layout& layout, OuterStep step, const std::vector<Bytes>& payloads) {
     std::vector<float> theta(static_cast<size_t>(layout.parameters));
     for (size_t i = 0; i < theta.size(); ++i) theta[i] = static_cast<float>(i) * 0x1p-6f - 1;
-    Replica forward(cpu_ops("portable"), Stream{1}, layout, theta);
-    Replica backward(cpu_ops("portable"), Stream{1}, layout, theta);
+    Device& device = test::cpu(1, "portable");
+    Replica forward(device, layout, theta), backward(device, layout, theta);
     std::vector<std::span<const uint8_t>> views(payloads.begin(), payloads.end());
     forward.apply(step, views);
     std::ranges::reverse(views);
     backward.apply(step, views);
     require(forward.root() == backward.root(), "the order of payloads does not matter");
-    for (const float value : forward.theta()) require(std::isfinite(value), "weights stay finite");
+    for (const float value : forward.host_theta()) require(std::isfinite(value), "weights stay finite");
     std::vector<float> candidate(theta.size());
-    forward.candidate(candidate, payloads[0], step.eta);
+    forward.candidate(test::flat(candidate), payloads[0], step.eta);
     for (const float value : candidate) require(std::isfinite(value), "a candidate is finite");
 }
 

@@ -1,4 +1,4 @@
-#include "tests/kernels/catalogue.h"
+#include "kernels/cases/operations.h"
 #include "tests/kernels/kernel_test.h"
 
 #include <doctest/doctest.h>

@@ -1,6 +1,7 @@
 // Every case of every operation on the device under test (test_device.h), beside the CPU's table.
 #include "kernels/cases/op_case.h"
-#include "tests/kernels/catalogue.h"
+#include "kernels/cases/operations.h"
+#include "kernels/cases/with_table.h"
 #include "tests/simt/op_faults.h"
 #include "tests/simt/test_device.h"
 

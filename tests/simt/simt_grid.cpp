@@ -25,6 +25,7 @@ namespace {
 
 constexpr int max_threads = 1024;               // in a block
 constexpr std::size_t max_shared = 227 * 1024;  // a block's, on sm_90
+constexpr std::size_t shared_alignment = 1024;  // what the widest copies of sm_90 ask for
 constexpr int max_os_threads = 16;              // more would only cost stacks
 
 std::string to_string(uint3 index) { return fmt::format("({},{},{})", index.x, index.y, index.z); }
@@ -140,6 +141,7 @@ struct Block {
     Fiber outside;  // where run_block() waits for the block's end
     std::string failure;
 
+    std::vector<std::pair<const void*, Runner*>> on_memory;  // who waits for a change of what
     WaitingList<max_threads> at_barrier;
     int with_predicate = 0;
     Arrivals arrivals{};
@@ -234,7 +236,7 @@ void release_barrier_if_complete(Block& block) {
 void run_thread(Block& block, Runner& self) {
     self.thread = thread_to_start(block);
     self.index = threadIdx = index_of(static_cast<unsigned>(self.thread));
-    self.copies = PendingCopies(block.order == Schedule::reversed);
+    self.copies.start(block.order == Schedule::reversed);
     ++block.started;
     block.kernel.call(block.kernel.arguments);
     if (!self.copies.none()) fail_thread("it returned before its copies had arrived");
@@ -287,7 +289,7 @@ void prepare(Block& block, const Kernel& kernel, std::size_t shared_bytes, Sched
     }
     if (block.shared_bytes != shared_bytes) {  // to the byte, for the address sanitizer
         void* memory = nullptr;
-        if (posix_memalign(&memory, 128, shared_bytes) != 0) throw std::bad_alloc();
+        if (posix_memalign(&memory, shared_alignment, shared_bytes) != 0) throw std::bad_alloc();
         block.shared.reset(memory);
         block.shared_bytes = shared_bytes;
     }
@@ -358,6 +360,8 @@ void fail_thread(const std::string& what) { throw Failure{fmt::format("thread {}
 
 int lane() { return current->running->thread % 32; }
 
+Schedule schedule_of_block() { return current->order; }
+
 void* shared_memory(std::size_t bytes) {
     if (bytes > current->shared_bytes)
         fail_thread(fmt::format("its shared memory has {} bytes, the launch gave {}", bytes, current->shared_bytes));
@@ -376,6 +380,21 @@ Arrivals barrier(bool predicate, Place place) {
     release_barrier_if_complete(block);
     wait(block);
     return block.arrivals;  // the next barrier cannot be complete before this thread has come there
+}
+
+void wait_on(const void* memory, Place place) {
+    Block& block = *current;
+    block.running->waits_at = place;
+    block.on_memory.emplace_back(memory, block.running);
+    wait(block);
+}
+
+void wake(const void* memory) {
+    Block& block = *current;
+    std::erase_if(block.on_memory, [&](const auto& sleeper) {
+        if (sleeper.first == memory) block.ready.push(sleeper.second);
+        return sleeper.first == memory;
+    });
 }
 
 const void* exchange(unsigned mask, const void* mine, std::size_t bytes, Once once, Place place) {

@@ -70,8 +70,9 @@ using Where = std::source_location;
 // Ends the launch with an Error that names kernel, block and thread.
 [[noreturn]] void fail_thread(const std::string& what);
 
-// The running thread's position in its warp.
+// The running thread's position in its warp, its block's schedule.
 int lane();
+Schedule schedule_of_block();
 
 // The block's shared memory. Fails when the launch gave less than `bytes`.
 void* shared_memory(std::size_t bytes);
@@ -84,6 +85,10 @@ struct Arrivals {
     int threads, with_predicate;
 };
 Arrivals barrier(bool predicate, Place place);
+
+// For instructions that wait for a change in memory (mbarrier): sleeps until another thread of the block calls wake() for it.
+void wait_on(const void* memory, Place place);
+void wake(const void* memory);
 
 // Waits until all lanes named in `mask` are here, each bringing `bytes` bytes (at most max_lane_bytes). Returns what they brought:
 // lane l's at l·bytes, those of lanes outside of the mask being 0xff. `once(in, out)`, if any, is called by the last to arrive and

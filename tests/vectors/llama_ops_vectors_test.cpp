@@ -191,12 +191,12 @@ TEST_CASE("each operation of llama.json gives the vectors' values on every instr
             INFO(op);
             REQUIRE(checks.contains(op));
             const double base = tolerance.value(op, tolerance.at("default").get<double>());
-            for (const Ops* ops : runnable_tables()) {
-                INFO(ops->name);
+            for (Device* device : runnable_devices()) {
+                INFO(device->description());
                 for (size_t i = 0; i < cases.size(); ++i) {
                     INFO("case " << i);
                     Stream stream{2};
-                    checks.at(op)({*ops, cases[i], base * cases[i].at("stretch").get<double>()}, stream);
+                    checks.at(op)({device->ops(), cases[i], base * cases[i].at("stretch").get<double>()}, stream);
                 }
             }
         }

@@ -3,6 +3,7 @@
 #include "engine/optim/adamw.h"
 #include "tests/vectors/generator.h"
 #include "tests/vectors/vectors.h"
+#include "tests/cpu.h"
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
@@ -13,6 +14,7 @@
 
 using namespace templar;
 using namespace templar::vectors;
+using test::flat, test::values;
 using nlohmann::json;
 
 namespace {
@@ -118,7 +120,7 @@ void check_intermediates(const std::map<std::string, std::vector<float>>& found,
     }
 }
 
-void check_model(const Ops& ops, const json& c, const json& limits, uint64_t probe_seed) {
+void check_model(Device& device, const json& c, const json& limits, uint64_t probe_seed) {
     const LlamaConfig config = config_of(c.at("config"));
     const std::vector<Parameter> parameters = llama_parameters(config);
     const std::vector<float> params = weights_of(c.at("params"), parameters);
@@ -126,15 +128,16 @@ void check_model(const Ops& ops, const json& c, const json& limits, uint64_t pro
     const int64_t counted = counted_labels(labels);
     REQUIRE(counted == c.at("counted"));
 
-    Llama model(ops, Stream{2}, config, c.at("batch"), c.at("seq"), Pass::training);
+    Llama model(device, config, c.at("batch"), c.at("seq"), Pass::training);
     std::vector<float> grads(params.size()), losses(tokens.size()), losses_only(tokens.size());
     std::vector<float> logits(tokens.size() * static_cast<size_t>(config.vocab_size));
     Recorder recorder(config);
     model.observe(std::ref(recorder));
-    model.forward_backward(params, grads, tokens, labels, 1.0f / static_cast<float>(counted), losses);
+    const float scale = 1.0f / static_cast<float>(counted);
+    std::ranges::copy(model.forward_backward(flat(params), flat(grads), tokens, labels, scale).wait(), losses.begin());
     model.observe({});
-    model.losses(params, tokens, labels, losses_only);
-    model.logits(params, tokens, logits);
+    std::ranges::copy(model.losses(flat(params), tokens, labels).wait(), losses_only.begin());
+    model.logits(flat(params), tokens, logits);
 
     CHECK(std::abs(mean_loss(losses, labels) - c.at("loss").get<double>()) <= limits.at("loss"));
     const auto exact_losses = c.at("token_losses").get<std::vector<double>>();
@@ -166,12 +169,12 @@ void check_model(const Ops& ops, const json& c, const json& limits, uint64_t pro
                             probe_seed);
 }
 
-void check_training(const Ops& ops, const json& c, const json& limits, uint64_t probe_seed) {
+void check_training(Device& device, const json& c, const json& limits, uint64_t probe_seed) {
     const LlamaConfig config = config_of(c.at("config"));
     const std::vector<Parameter> parameters = llama_parameters(config);
     std::vector<float> params = weights_of(c.at("params"), parameters);
     const json& o = c.at("optimizer");
-    AdamW optimizer(ops, Stream{2}, parameters,
+    AdamW optimizer(device, parameters,
                     {.beta1 = o.at("beta1"),
                      .beta2 = o.at("beta2"),
                      .eps = o.at("eps"),
@@ -182,15 +185,15 @@ void check_training(const Ops& ops, const json& c, const json& limits, uint64_t 
         REQUIRE((parameter.shape.size() > 1) ==
                 (std::find(decayed.begin(), decayed.end(), parameter.name) != decayed.end()));
 
-    Llama model(ops, Stream{2}, config, c.at("batch"), c.at("seq"), Pass::training);
+    Llama model(device, config, c.at("batch"), c.at("seq"), Pass::training);
     double rates = 0;
     for (const json& step : c.at("steps")) {
         const std::vector<int32_t> tokens = flatten(step.at("input_ids")),
                                    labels = flatten(step.at("labels"));
         std::vector<float> grads(params.size()), losses(tokens.size());
         const float scale = 1.0f / static_cast<float>(counted_labels(labels));
-        model.forward_backward(params, grads, tokens, labels, 1.0f, losses);
-        const double norm = optimizer.step(params, grads, step.at("lr"), scale);
+        std::ranges::copy(model.forward_backward(flat(params), flat(grads), tokens, labels, 1.0f).wait(), losses.begin());
+        const double norm = optimizer.step(flat(params), {}, flat(grads), step.at("lr"), scale);
         CHECK(std::abs(mean_loss(losses, labels) - step.at("loss").get<double>()) <= limits.at("loss"));
         const double expected_norm = step.at("grad_norm");
         CHECK(std::abs(norm - expected_norm) <= limits.at("grad_norm").get<double>() * expected_norm);
@@ -209,9 +212,9 @@ void check_training(const Ops& ops, const json& c, const json& limits, uint64_t 
     const Tolerance tolerance{.value = moment.at("value"), .norm = moment.at("norm")};
     for (const Parameter& parameter : parameters) {
         INFO(parameter.name);
-        CHECK(sketch_fault(tensor_of(optimizer.m(), parameter), c.at("final_m").at(parameter.name), tolerance,
+        CHECK(sketch_fault(tensor_of(values(optimizer.m()), parameter), c.at("final_m").at(parameter.name), tolerance,
                            probe_seed) == "");
-        CHECK(sketch_fault(tensor_of(optimizer.v(), parameter), c.at("final_v").at(parameter.name), tolerance,
+        CHECK(sketch_fault(tensor_of(values(optimizer.v()), parameter), c.at("final_v").at(parameter.name), tolerance,
                            probe_seed) == "");
     }
 }
@@ -221,10 +224,10 @@ void check_training(const Ops& ops, const json& c, const json& limits, uint64_t 
 TEST_CASE("models of llama.json: loss, logits, every gradient and activation") {
     for_each_file("llama", [](const json& file) {
         REQUIRE(!file.at("model").empty());
-        for (const Ops* ops : runnable_tables())
+        for (Device* device : runnable_devices())
             for (const json& c : file.at("model")) {
-                INFO(ops->name << ": " << c.at("id"));
-                check_model(*ops, c, file.at("tolerance").at("float32"), file.at("probe_seed"));
+                INFO(device->description() << ": " << c.at("id"));
+                check_model(*device, c, file.at("tolerance").at("float32"), file.at("probe_seed"));
             }
     });
 }
@@ -232,10 +235,10 @@ TEST_CASE("models of llama.json: loss, logits, every gradient and activation") {
 TEST_CASE("training runs of llama.json: five AdamW steps") {
     for_each_file("llama", [](const json& file) {
         REQUIRE(!file.at("train").empty());
-        for (const Ops* ops : runnable_tables())
+        for (Device* device : runnable_devices())
             for (const json& c : file.at("train")) {
-                INFO(ops->name << ": " << c.at("id"));
-                check_training(*ops, c, file.at("tolerance").at("float32").at("train"),
+                INFO(device->description() << ": " << c.at("id"));
+                check_training(*device, c, file.at("tolerance").at("float32").at("train"),
                                file.at("probe_seed"));
             }
     });

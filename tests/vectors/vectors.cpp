@@ -1,6 +1,7 @@
 #include "tests/vectors/vectors.h"
 
 #include "base/error.h"
+#include "tests/cpu.h"
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
@@ -36,16 +37,16 @@ void for_each_file(std::string_view prefix, const std::function<void(const nlohm
     }
 }
 
-std::vector<const Ops*> runnable_tables() {
-    std::vector<const Ops*> tables;
+std::vector<Device*> runnable_devices() {
+    std::vector<Device*> devices;
     for (const char* isa : {"portable", "avx2", "avx512"}) {
         try {
-            tables.push_back(&cpu_ops(isa));
+            devices.push_back(&test::cpu(2, isa));
         } catch (const Error& error) {
             fmt::print("skipped: {}\n", error.what());
         }
     }
-    return tables;
+    return devices;
 }
 
 }  // namespace templar::vectors

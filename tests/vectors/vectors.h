@@ -1,7 +1,7 @@
 // Where the golden vectors are: the folder $VECTORS_DIR, by default the copy beside this file.
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -18,7 +18,7 @@ std::filesystem::path folder();
 // path. Prints "skipped: why" when there is none. A file that cannot be parsed is a failure.
 void for_each_file(std::string_view prefix, const std::function<void(const nlohmann::json&)>& check);
 
-// The tables of operations that this processor can run, each asked for by name.
-std::vector<const Ops*> runnable_tables();
+// The CPU with each table of operations that this processor can run, two threads.
+std::vector<Device*> runnable_devices();
 
 }  // namespace templar::vectors

@@ -1,57 +1,111 @@
-// The bench's one case type: a named thing to repeat, how much work it is, and which ceiling it should come
-// near.
+// What the bench's cases share: how time is taken, what speed is held against, what a case reports.
 #pragma once
 
-#include "kernels/ops.h"
+#include "engine/model/config.h"
+#include "kernels/cases/op_case.h"
+
+#include <nlohmann/json.hpp>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace templar::bench {
 
-// What should limit a case. The ceiling is measured in the same run: a 2048³ matrix product, or a copy of a
-// large array.
-enum class Bound { compute, memory };
-
-// A case made ready: `step` is repeated and timed; the work is that of one step.
-struct Prepared {
-    std::function<void()> step;
-    double flops = 0;       // floating-point operations, for Bound::compute
-    double bytes = 0;       // read and written, each counted once, for Bound::memory
-    double items = 0;       // what people count, e.g. tokens; 0: nothing
-    std::string item = "";  // its name: "tokens", "params"
-};
-
-struct Context {
-    const Ops& ops;
-    Stream stream;
-};
-
-struct Case {
-    std::string name;
-    std::string measures;  // one line for --list
-    Bound bound;
-    std::function<Prepared(const Context&)> prepare;
-};
-
-// What is counted as a step's time: the clock on the wall, or the processor time of all threads divided by
-// their number. The second is the fairer one while other programs use the machine; it does not see a thread
-// that waits.
+// On the CPU: the clock on the wall, or the processor time of all threads divided by their number. The second is the fairer
+// one while other programs use the machine; it does not see a thread that waits. A GPU's time is that of its own events.
 enum class TimeBase { wall, processor };
 
-// Times are seconds for one step. `best` is the figure to compare.
-struct Result {
+// Seconds for one step. `best` is the figure to compare.
+struct Timing {
     double best = 0, median = 0;
     int64_t repetitions = 0;
 };
-// Repeats a step for about `seconds`, at least three times, after one step to warm up.
-Result measure(const std::function<void()>& step, double seconds, TimeBase base, int threads);
 
-// A 2-D or 1-D array with every element set, so that its pages exist and its values are ordinary numbers.
-std::vector<float> random_values(int64_t n, uint64_t seed);
+// Repeats steps on a device.
+class Stopwatch {
+  public:
+    Stopwatch(Device& device, double seconds, TimeBase base);
+    // `step` enqueues work; it is repeated for about `seconds` after two steps to warm up, at least three times. `cold`: on a
+    // GPU its cache holds nothing of the step's when it starts.
+    Timing measure(const std::function<void()>& step, bool cold = false);
+    // The same for work of the host alone, on one thread.
+    Timing measure_host(const std::function<void()>& step) const;
 
-std::vector<Case> model_cases();     // cases_model.cpp
-std::vector<Case> compress_cases();  // cases_compress.cpp
+  private:
+    Timing measure_host(const std::function<void()>& step, int threads) const;
+    std::vector<double> measure_group(const std::function<void()>& step, bool cold, size_t repetitions);
+
+    Device& device_;
+    double seconds_;
+    TimeBase base_;
+    DeviceMemory flush_;  // larger than a GPU's L2 cache; none on the CPU
+    std::vector<std::unique_ptr<Device::Event>> events_;
+};
+
+// Measured in the same run, on random normal values.
+struct Ceilings {
+    int64_t edge = 0;  // of the square matrix product
+    double flops = 0;  // per second, of that product in the compute type
+    double bytes = 0;  // per second, of a copy: read and written
+    double of(Bound bound) const { return bound == Bound::compute ? flops : bytes; }
+};
+Ceilings measure_ceilings(Device& device, Stopwatch& stopwatch);
+
+// The model of the whole-model cases.
+struct ModelShape {
+    std::string name;
+    LlamaConfig config;
+    int64_t batch, seq;
+};
+
+struct Context {
+    Device& device;
+    Stopwatch& stopwatch;
+    Ceilings ceilings;
+    ModelShape model;
+};
+
+// What a case found. `work` is that of one step: floating-point operations or bytes, as `bound` says; 0: none is stated.
+struct Figure {
+    Timing time;
+    Bound bound = Bound::compute;
+    double work = 0;
+    double items = 0;
+    std::string item = "";
+    nlohmann::json details = nlohmann::json::object();  // what only this case has
+    std::string text = "";  // the same for people, printed below its row
+};
+
+struct Case {
+    std::string name;      // an operation's: op/shape
+    std::string measures;  // one line for --list
+    Bound bound;
+    int64_t bytes = 0;     // of device memory, where known
+    std::function<Figure(const Context&)> run;
+};
+
+std::vector<Case> operation_cases(DType compute, CaseSizes sizes);  // operations.cpp
+std::vector<Case> model_cases();                                    // model.cpp: a training step, losses
+std::vector<Case> swarm_cases();                                    // swarm.cpp: compression, the global update, checks
+Case waterfall_case();                                              // waterfall.cpp: a training step, operation by operation
+
+// A model ready to train, with every buffer on the device.
+class Training {
+  public:
+    Training(Device& device, const ModelShape& shape);
+    ~Training();
+    void step();
+    double flops(bool causal_half) const;  // of one step
+    int64_t tokens() const;
+
+  private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
+
+// Tokens per second and, on a known GPU in bf16, model FLOPs utilisation in both conventions: into `figure`.
+void add_utilisation(Figure& figure, const Context& context, double causal_flops, double palm_flops);
 
 }  // namespace templar::bench

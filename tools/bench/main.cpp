@@ -2,141 +2,167 @@
 #include "base/error.h"
 #include "tools/bench/bench.h"
 #include "tools/program.h"
+#include "weights/presets.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdio>
-#include <memory>
+#include <iterator>
 
 namespace templar::bench {
 
 namespace {
 
-struct Ceilings {
-    double flops = 0;  // per second, matrix product 2048 x 2048 x 2048
-    double bytes = 0;  // per second, copy of 128 MiB: read and written
+struct Options {
+    std::vector<std::string> names;
+    bool all = false, list = false, json = false, processor_time = false;
+    DeviceChoice device;
+    std::string isa = "auto", shape = "auto", preset;
+    int64_t batch = 0, seq = 0;
+    double seconds = 1.0;
 };
 
-Ceilings measure_ceilings(const Context& context, double seconds, TimeBase base) {
-    constexpr int64_t edge = 2048, count = int64_t{32} << 20;
-    Stream stream = context.stream;
-    std::vector<float> a = random_values(edge * edge, 1), b = random_values(edge * edge, 2), c(a.size());
-    const auto matmul = [&] {
-        context.ops.matmul(stream, Tensor(c.data(), {edge, edge}), Tensor(a.data(), {edge, edge}), false,
-                           Tensor(b.data(), {edge, edge}), true, false);
-    };
-    std::vector<float> from = random_values(count, 3), to(from.size());
-    const auto copy = [&] {
-        constexpr int64_t piece = 1 << 16;
-#pragma omp parallel for num_threads(stream.threads) schedule(static)
-        for (int64_t begin = 0; begin < count; begin += piece) std::copy_n(&from[begin], piece, &to[begin]);
-    };
-    return {2.0 * edge * edge * edge / measure(matmul, seconds, base, stream.threads).best,
-            2.0 * sizeof(float) * count / measure(copy, seconds, base, stream.threads).best};
+std::unique_ptr<Device> open(const Options& options) {
+    if (options.isa == "auto") return open_device(options.device);
+    if (options.device.name == "cuda" || options.device.dtype == "bf16")
+        fail(ExitCode::usage, "--isa {} is a choice among the CPU's tables: expected --device cpu", options.isa);
+    return cpu_device(options.device.threads, options.isa.c_str());
 }
 
-std::vector<Case> all_cases() {
-    std::vector<Case> cases = model_cases();
-    for (auto more : {compress_cases}) std::ranges::move(more(), std::back_inserter(cases));
+CaseSizes sizes_of(const Options& options, const Device& device) {
+    if (options.shape == "auto") return device.shares_host_memory() ? CaseSizes::laptop : CaseSizes::model;
+    return options.shape == "1b" ? CaseSizes::model : options.shape == "laptop" ? CaseSizes::laptop : CaseSizes::small;
+}
+
+ModelShape model_of(const Options& options, CaseSizes sizes) {
+    ModelShape shape;
+    if (options.preset.empty() && sizes == CaseSizes::laptop) {
+        // A model that a laptop trains in minutes.
+        shape = {"laptop",
+                 {.vocab_size = 4096,
+                  .hidden_size = 384,
+                  .intermediate_size = 1024,
+                  .layers = 6,
+                  .heads = 6,
+                  .kv_heads = 6,
+                  .head_dim = 64},
+                 8,
+                 256};
+    } else {
+        const bool small = options.preset.empty() && sizes == CaseSizes::small;
+        const Preset& preset = find_preset(!options.preset.empty() ? options.preset : small ? "tiny" : "templar-1b");
+        shape = {std::string(preset.name), preset.model, small ? 2 : 16, preset.seq};
+    }
+    if (options.batch > 0) shape.batch = options.batch;
+    if (options.seq > 0) shape.seq = options.seq;
+    return shape;
+}
+
+std::vector<Case> all_cases(DType compute, CaseSizes sizes) {
+    std::vector<Case> cases = operation_cases(compute, sizes);
+    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(), std::back_inserter(cases));
+    cases.push_back(waterfall_case());
     return cases;
 }
 
-std::vector<Case> chosen_cases(const std::vector<std::string>& names) {
+// A name means one case, or every case below it: "matmul" all of matmul/….
+bool means(const std::string& name, const Case& what) { return what.name == name || what.name.starts_with(name + "/"); }
+
+std::vector<Case> chosen_cases(std::vector<Case> cases, const Options& options) {
+    if (options.names.empty() && !options.all)
+        fail(ExitCode::usage, "expected names of cases, or --all; bench --list prints them");
+    if (options.names.empty()) return cases;
     std::vector<Case> chosen;
-    const std::vector<Case> all = all_cases();
-    for (const std::string& name : names) {
-        const auto found =
-            std::find_if(all.begin(), all.end(), [&](const Case& c) { return c.name == name; });
-        if (found == all.end())
-            fail(ExitCode::usage, "no case is called '{}'; bench --list prints them", name);
-        chosen.push_back(*found);
+    for (const std::string& name : options.names) {
+        const size_t before = chosen.size();
+        std::ranges::copy_if(cases, std::back_inserter(chosen), [&](const Case& what) { return means(name, what); });
+        if (chosen.size() == before) fail(ExitCode::usage, "no case is called '{}'; bench --list prints them", name);
     }
-    return names.empty() ? all : chosen;
+    return chosen;
 }
 
-struct Options {
-    std::vector<std::string> names;
-    bool list = false, json = false, processor_time = false;
-    int threads = 0;
-    double seconds = 1.0;
-    std::string isa = "auto";
-    TimeBase base() const { return processor_time ? TimeBase::processor : TimeBase::wall; }
-};
-
-// A case's figures: its rate in FLOP/s or bytes/s, and what share of the ceiling that is.
-struct Row {
-    const Case& what;
-    Result time;
-    double rate, share;
-    double items_per_second;
-    std::string item;
-};
-
-Row run_case(const Case& c, const Context& context, const Ceilings& ceilings, const Options& options) {
-    const Prepared prepared = c.prepare(context);
-    const Result time = measure(prepared.step, options.seconds, options.base(), context.stream.threads);
-    const bool compute = c.bound == Bound::compute;
-    const double rate = (compute ? prepared.flops : prepared.bytes) / time.best;
-    return {c,
-            time,
-            rate,
-            rate / (compute ? ceilings.flops : ceilings.bytes),
-            prepared.items / time.best,
-            prepared.item};
+// "12.3 TFLOP/s": work per second in a unit that fits.
+std::string rate_text(Bound bound, double per_second) {
+    const bool compute = bound == Bound::compute;
+    if (compute && per_second >= 1e13) return fmt::format("{:.1f} TFLOP/s", per_second * 1e-12);
+    return fmt::format("{:.1f} {}", per_second * 1e-9, compute ? "GFLOP/s" : "GB/s");
 }
 
-void print_row(const Row& row) {
-    const char* unit = row.what.bound == Bound::compute ? "GFLOP/s" : "GB/s";
-    fmt::print("{:<20} {:>10.3f} {:>10.3f} {:>11.1f} {:<7} {:>7.1f}%", row.what.name, row.time.best * 1e3,
-               row.time.median * 1e3, row.rate * 1e-9, unit, row.share * 100);
-    if (!row.item.empty()) fmt::print("  {} {}/s", short_count(row.items_per_second), row.item);
+void print_row(const std::string& name, const Figure& figure, const Ceilings& ceilings) {
+    const double rate = figure.work / figure.time.best;
+    fmt::print("{:<34} {:>11.4f} {:>11.4f} {:>16} {:>8}", name, figure.time.best * 1e3, figure.time.median * 1e3,
+               figure.work > 0 ? rate_text(figure.bound, rate) : "",
+               figure.work > 0 ? fmt::format("{:.1f}%", rate / ceilings.of(figure.bound) * 100) : "");
+    if (!figure.item.empty()) fmt::print("  {} {}/s", short_count(figure.items / figure.time.best), figure.item);
     fmt::print("\n");
+    if (!figure.text.empty()) fmt::print("{}\n", figure.text);
     std::fflush(stdout);
 }
 
-nlohmann::json as_json(const Row& row) {
-    nlohmann::json object = {{"name", row.what.name},
-                             {"best_ms", row.time.best * 1e3},
-                             {"median_ms", row.time.median * 1e3},
-                             {"repetitions", row.time.repetitions},
-                             {row.what.bound == Bound::compute ? "gflops" : "gbytes", row.rate * 1e-9},
-                             {"share_of_ceiling", row.share}};
-    if (!row.item.empty()) object[row.item + "_per_second"] = row.items_per_second;
+nlohmann::json as_json(const std::string& name, const Figure& figure, const Ceilings& ceilings) {
+    nlohmann::json object = {{"name", name},
+                             {"best_ms", figure.time.best * 1e3},
+                             {"median_ms", figure.time.median * 1e3},
+                             {"repetitions", figure.time.repetitions}};
+    if (figure.work > 0) {
+        const double rate = figure.work / figure.time.best;
+        object[figure.bound == Bound::compute ? "gflops" : "gbytes"] = rate * 1e-9;
+        object["share_of_ceiling"] = rate / ceilings.of(figure.bound);
+    }
+    if (!figure.item.empty()) object[figure.item + "_per_second"] = figure.items / figure.time.best;
+    object.update(figure.details);
     return object;
 }
 
-int list_cases() {
-    for (const Case& c : all_cases())
-        fmt::print("{:<20} {:<8} {}\n", c.name, c.bound == Bound::compute ? "compute" : "memory", c.measures);
+int list_cases(const std::vector<Case>& cases) {
+    for (const Case& what : cases)
+        fmt::print("{:<34} {:<8} {}\n", what.name, what.bound == Bound::compute ? "compute" : "memory", what.measures);
     return 0;
 }
 
+// Why a case cannot run here; empty when it can.
+std::string obstacle(const Case& what, const Device& device) {
+    if (what.bytes <= device.free_bytes()) return "";
+    constexpr double gib = 1 << 30;
+    return fmt::format("needs {:.1f} GiB, {:.1f} are free", static_cast<double>(what.bytes) / gib,
+                       static_cast<double>(device.free_bytes()) / gib);
+}
+
 int run(const Options& options) {
-    if (options.list) return list_cases();
-    const std::vector<Case> cases = chosen_cases(options.names);
-    const Context context{cpu_ops(options.isa.c_str()), Stream{usable_threads(options.threads)}};
-    const Ceilings ceilings = measure_ceilings(context, options.seconds, options.base());
-    nlohmann::json report = {{"ops", context.ops.name},
-                             {"threads", context.stream.threads},
-                             {"time", options.processor_time ? "processor" : "wall"},
-                             {"matmul_2048_gflops", ceilings.flops * 1e-9},
+    const std::unique_ptr<Device> device = open(options);
+    const CaseSizes sizes = sizes_of(options, *device);
+    if (options.list) return list_cases(all_cases(device->compute_type(), sizes));
+    const std::vector<Case> cases = chosen_cases(all_cases(device->compute_type(), sizes), options);
+    const ModelShape model = model_of(options, sizes);
+
+    Stopwatch stopwatch(*device, options.seconds, options.processor_time ? TimeBase::processor : TimeBase::wall);
+    const Context context{*device, stopwatch, measure_ceilings(*device, stopwatch), model};
+    const Ceilings& ceilings = context.ceilings;
+    const char* const time = !device->shares_host_memory() ? "device events" : options.processor_time ? "processor" : "wall";
+    nlohmann::json report = {{"device", device->description()},
+                             {"dtype", name_of(device->compute_type())},
+                             {"time", time},
+                             {"matmul_edge", ceilings.edge},
+                             {"matmul_gflops", ceilings.flops * 1e-9},
                              {"copy_gbytes", ceilings.bytes * 1e-9},
                              {"cases", nlohmann::json::array()}};
     if (!options.json) {
-        fmt::print("{}, {} threads; ceilings: matrix product 2048³ {:.1f} GFLOP/s, copy {:.1f} GB/s\n\n",
-                   context.ops.name, context.stream.threads, ceilings.flops * 1e-9, ceilings.bytes * 1e-9);
-        fmt::print("{:<20} {:>10} {:>10} {:>19} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
+        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time, ceilings.edge,
+                   rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
+        fmt::print("{:<34} {:>11} {:>11} {:>16} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
     }
-    for (const Case& c : cases) {
+    for (const Case& what : cases) {
         if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
-        const Row row = run_case(c, context, ceilings, options);
-        if (options.json)
-            report["cases"].push_back(as_json(row));
-        else
-            print_row(row);
+        if (const std::string why = obstacle(what, *device); !why.empty()) {
+            report["cases"].push_back({{"name", what.name}, {"skipped", why}});
+            if (!options.json) fmt::print("{:<34} skipped: {}\n", what.name, why);
+            continue;
+        }
+        const Figure figure = what.run(context);
+        report["cases"].push_back(as_json(what.name, figure, ceilings));
+        if (!options.json) print_row(what.name, figure, ceilings);
     }
     if (options.json) fmt::print("{}\n", report.dump(2));
     return 0;
@@ -150,19 +176,25 @@ int main(int argc, char** argv) {
     using namespace templar;
     const auto define = [](CLI::App& app) -> std::function<int()> {
         auto options = std::make_shared<bench::Options>();
-        app.add_option("case", options->names, "cases to run (default: all)")->default_str("");
+        app.add_option("case", options->names, "cases to run: an operation, operation/shape, or a name of --list")
+            ->default_str("");
+        app.add_flag("--all", options->all, "run every case");
         app.add_flag("--list", options->list, "print the cases and what each measures");
         app.add_flag("--json", options->json, "print the figures as JSON");
-        app.add_option("--threads", options->threads, "threads; 0: all processors this process may use")
+        app.add_option("--device", options->device.name, "auto, cpu, cuda or cuda:INDEX");
+        app.add_option("--dtype", options->device.dtype, "type of activations: auto, f32 or bf16");
+        app.add_option("--isa", options->isa, "the CPU's instruction set: auto, avx512, avx2 or portable");
+        app.add_option("--threads", options->device.threads, "on the CPU; 0: all processors this process may use")
             ->check(CLI::Range(0, 1024));
-        app.add_option("--seconds", options->seconds, "how long to repeat each case")
-            ->check(CLI::Range(0.0, 3600.0));
-        app.add_option("--isa", options->isa, "instruction set: auto, avx512, avx2 or portable");
-        app.add_flag(
-            "--processor-time", options->processor_time,
-            "count processor time divided by threads, not wall time: for a machine shared with others");
+        app.add_option("--shape", options->shape, "sizes: 1b (auto on a GPU), laptop (auto on the CPU) or small")
+            ->check(CLI::IsMember({"auto", "1b", "laptop", "small"}));
+        app.add_option("--preset", options->preset, "model of the whole-model cases, of " + preset_names());
+        app.add_option("--batch", options->batch, "its sequences in a step")->check(CLI::Range(1, 1 << 20));
+        app.add_option("--seq", options->seq, "its tokens in a sequence")->check(CLI::Range(1, 1 << 20));
+        app.add_option("--seconds", options->seconds, "how long to repeat each case")->check(CLI::Range(0.0, 3600.0));
+        app.add_flag("--processor-time", options->processor_time,
+                     "on the CPU: processor time divided by threads, not wall time, for a machine shared with others");
         return [options] { return bench::run(*options); };
     };
-    return run_program(argc, argv, "bench",
-                       "Measures the engine's operations against this machine's ceilings.", define);
+    return run_program(argc, argv, "bench", "Measures the engine's operations against this machine's ceilings.", define);
 }

@@ -1,9 +1,7 @@
 // The operations of kernels/ops.h by name, in their order.
 #pragma once
 
-#include "kernels/ops.h"
-
-// X(slot) for each operation; catalogue_test.cpp fails when ops.h has one that this list has not.
+// X(slot) for each operation; tests/kernels/catalogue_test.cpp fails when ops.h has one that this list has not.
 #define TEMPLAR_OPERATIONS(X) \
     X(embedding_forward)      \
     X(embedding_backward)     \

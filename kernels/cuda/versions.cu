@@ -1,0 +1,31 @@
+#include "kernels/cuda/versions.h"
+
+#include "kernels/cuda/loss_eval.h"
+#include "kernels/cuda/ops.h"
+
+namespace templar::cuda {
+
+namespace {
+
+template <LossEvalVersion version>
+void loss_eval_by(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor) {
+    loss_eval(stream, losses, hidden, head, labels, version);
+}
+
+// The CUDA table with another function in one slot.
+template <class Function>
+OpsVersion version(const char* op, const char* name, Function* Ops::*slot, Function* function) {
+    OpsVersion result{op, name, ops()};
+    result.ops.*slot = function;
+    return result;
+}
+
+}  // namespace
+
+std::vector<OpsVersion> ops_versions() {
+    return {version("loss_eval", "v0, logits in memory", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::logits>),
+            version("loss_eval", "v1, mma.sync", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::mma_sync>),
+            version("loss_eval", "v2, wgmma", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::wgmma>)};
+}
+
+}  // namespace templar::cuda
