@@ -8,8 +8,6 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 
-#include <algorithm>
-
 namespace templar::cuda {
 
 namespace {
@@ -23,47 +21,39 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
     auto& storage = shared_storage<ChunkStorage>();
     const ChunkGrid& grid = chunks.grid;
     const float* const row_basis = prepare_bases(storage, chunks);
-    const Tile tile = thread_tile(grid);
+    const Patch patch = thread_patch(grid);
     for (int64_t chunk = blockIdx.x; chunk < chunks.count; chunk += gridDim.x) {
-        const int64_t origin = tile_origin(grid, chunk, tile);
+        const int64_t origin = patch_origin(grid, chunk, patch);
         clear_present(storage);
         __syncthreads();
         put_peer(storage, peer, 0, chunk, grid.edge_cols);
         __syncthreads();
-        TileValues w, x;
-        load_tile<n>(w, theta + origin, grid.cols, tile);
+        PatchValues w, x;
+        load_patch<n>(w, theta + origin, grid.cols, patch);
         const int active = transform_rows(storage, grid.edge_rows, grid.edge_cols);
         __syncthreads();
-        transform_tile(x, storage, row_basis, active, tile);
+        transform_patch(x, storage, row_basis, active, patch);
         for (int r = 0; r < 4; ++r)
             for (int q = 0; q < 4; ++q) x[r][q] = __fsub_rn(w[r][q], __fmul_rn(step, sign(x[r][q])));
-        store_tile<n>(out + origin, grid.cols, x, tile);
+        store_patch<n>(out + origin, grid.cols, x, patch);
     }
-}
-
-template <class Out>
-void run(Stream& stream, Out* out, const float* theta, const Chunks& chunks, const PeerList<1>& peer, float step) {
-    const auto kernel = packs_of(chunks.grid, theta, out) ? apply_candidate_kernel<4, Out> : apply_candidate_kernel<1, Out>;
-    const int64_t blocks = std::min<int64_t>(chunks.count, blocks_per_multiprocessor * stream.cuda->multiprocessors);
-    launch(stream, "apply_candidate", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads),
-           sizeof(ChunkStorage), kernel, out, theta, chunks, peer, step);
 }
 
 }  // namespace
 
 void apply_candidate(Stream& stream, Tensor out, Tensor theta, ChunkGrid grid, SparseIn peer, float step) {
-    const Chunks chunks = chunks_of("apply_candidate", grid);
-    const int64_t values = grid.rows * grid.cols;
-    if (theta.dtype != DType::f32 || theta.numel() != values || out.numel() != values)
-        fail(ExitCode::internal, "apply_candidate: expected fp32 theta and out of {} values, found {} ({}) and {}", values,
-             theta.numel(), name_of(theta.dtype), out.numel());
-    if (values == 0) return;
-    const auto list = peer_list<1>("apply_candidate", grid, {&peer, 1});
-    switch (out.dtype) {
-        case DType::f32: return run(stream, out.f32(), theta.f32(), chunks, list, step);
-        case DType::bf16: return run(stream, static_cast<__nv_bfloat16*>(out.data), theta.f32(), chunks, list, step);
-        default: fail(ExitCode::internal, "apply_candidate: out is {}, expected f32 or bf16", name_of(out.dtype));
-    }
+    constexpr const char* name = "apply_candidate";
+    const Chunks chunks = chunks_of(name, grid);
+    require_type(name, DType::f32, {theta});
+    require(name, theta.numel() == grid.rows * grid.cols && out.numel() == theta.numel(), "out and theta of the grid's size");
+    if (chunks.count == 0) return;
+    const auto list = peer_list<1>(name, grid, {&peer, 1});
+    with_compute_type(name, out.dtype, [&]<class Out>() {
+        const auto kernel = packs_of(grid, theta.f32(), data<Out>(out)) ? apply_candidate_kernel<4, Out>
+                                                                        : apply_candidate_kernel<1, Out>;
+        launch(stream, name, persistent_blocks(stream, chunks), chunk_threads, sizeof(ChunkStorage), kernel, data<Out>(out),
+               theta.f32(), chunks, list, step);
+    });
 }
 
 }  // namespace templar::cuda

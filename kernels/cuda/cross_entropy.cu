@@ -3,9 +3,9 @@
 //
 //     logits (N, V), labels (N), losses (N) fp32
 //
-// Bound by memory: N·V numbers read, and written where the gradient is asked for. One block has a row and keeps it in shared
-// memory (a row of 32,000 bf16 numbers is 64 KB: three to a multiprocessor), so that it is read once, for the sum and for the
-// gradient. Only rows longer than 160 KB, 81,920 bf16 numbers, are read twice.
+// Bound by memory: N·V numbers read, and written where the gradient is asked for. One block has a row and copies it to shared
+// memory at once (a row of 32,000 bf16 numbers is 64 KB: three are on their way to a multiprocessor at the same time), so that it
+// is read once, for the sum and for the gradient. Only rows longer than 160 KB, 81,920 bf16 numbers, are read twice.
 //
 // The exponentials are powers of two, e^(z - max) = 2^(z·log2 e - max2) with max2 = max·log2 e rounded to fp32: the same max2 in
 // every place, so its rounding cancels, and one fused multiply-add comes before each exponential. Maximum and sum are found in
@@ -13,6 +13,7 @@
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/memory.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/reduce.h"
 #include "kernels/cuda/vector.h"
@@ -24,12 +25,12 @@ namespace templar::cuda {
 namespace {
 
 constexpr int max_threads = 512;
-constexpr int64_t max_row_bytes = 160 << 10;  // what a block can have on sm_80, and some; on sm_90 it is 227 KB
+constexpr int64_t max_row_bytes = 160 << 10;  // a block can have 163 KB on sm_80, 227 KB on sm_90
 constexpr float infinity = INFINITY;
 
 struct alignas(16) CrossEntropyStorage {
     BlockReduce<float> max, sum;
-    // Behind it: the row's packs, each for the thread that put it there.
+    // Behind it: the row's packs, each for the thread that copied it.
 };
 
 // A row of V numbers and who has which: thread t has packs t, t + threads, … and, as V may be odd and the row need not start on
@@ -83,13 +84,13 @@ struct Sum {
     }
 };
 
-// One block for each row. keep: its packs stay in shared memory until the gradient needs them.
-template <class T, bool gradient, bool keep>
+// One block for each row. in_shared: its packs are in shared memory.
+template <class T, bool gradient, bool in_shared>
 __global__ void __launch_bounds__(max_threads, 3)
 cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scale, int vocab) {
     constexpr int n = pack_size<T>;
     CrossEntropyStorage& shared = shared_storage<CrossEntropyStorage>();
-    Pack<T>* const kept = reinterpret_cast<Pack<T>*>(&shared + 1);
+    Pack<T>* const copied = reinterpret_cast<Pack<T>*>(&shared + 1);
     const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
     const Row<T> row(logits + int64_t{blockIdx.x} * vocab, vocab);
     const int odd = row.odd(), label = labels[blockIdx.x];
@@ -103,15 +104,17 @@ cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scal
         return;
     }
 
+    const auto logits_of_pack = [&](int p) { return widen(in_shared ? copied[p] : load_pack<n>(row.pack(p))); };
+    if constexpr (in_shared) {
+        for (int p = thread; p < row.packs; p += threads) copy_async_16(copied + p, row.pack(p));
+        commit_copies();
+    }
     const float label_logit = to_float(row.begin[label]);
     const float odd_logit = odd >= 0 ? to_float(row.begin[odd]) : -infinity;
     Sum own;
     own.add(Floats<1>{odd_logit});
-    for (int p = thread; p < row.packs; p += threads) {
-        const Pack<T> z = load_pack<n>(row.pack(p), gradient && !keep ? Use::again : Use::streaming);
-        if constexpr (keep) kept[p] = z;
-        own.add(widen(z));
-    }
+    wait_for_copies<0>();  // a thread's own, and it reads no other's
+    for (int p = thread; p < row.packs; p += threads) own.add(logits_of_pack(p));
     const float max2 = block_max(own.max2, shared.max);
     const float sum = block_sum(own.sum * exp2_approx(own.max2 - max2), shared.sum);
     if (thread == 0) {
@@ -122,7 +125,7 @@ cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scal
     if constexpr (gradient) {
         const float factor = scale / sum;
         for (int p = thread; p < row.packs; p += threads) {
-            Floats<n> z = keep ? widen(kept[p]) : load<n>(row.pack(p));
+            Floats<n> z = logits_of_pack(p);
             for (int j = 0; j < n; ++j) z[j] = factor * power(z[j], max2);
             store(row.pack(p), z);
         }
@@ -141,10 +144,10 @@ void cross_entropy(Stream& stream, const char* name, Tensor losses, Tensor logit
     require(name, vocab > 0 && vocab < int64_t{1} << 30, "between 1 and 2^30 logits in a row");
     with_compute_type(name, logits.dtype, [&]<class T>() {
         const int64_t packs = vocab / pack_size<T>, row_bytes = packs * int64_t{sizeof(Pack<T>)};
-        const bool keep = gradient && row_bytes <= max_row_bytes;
+        const bool in_shared = row_bytes <= max_row_bytes;
         const int64_t threads = std::clamp<int64_t>(round_up(packs, 32), 32, max_threads);
-        const auto kernel = keep ? cross_entropy_kernel<T, gradient, gradient> : cross_entropy_kernel<T, gradient, false>;
-        const int64_t shared_bytes = int64_t{sizeof(CrossEntropyStorage)} + (keep ? row_bytes : 0);
+        const auto kernel = in_shared ? cross_entropy_kernel<T, gradient, true> : cross_entropy_kernel<T, gradient, false>;
+        const int64_t shared_bytes = int64_t{sizeof(CrossEntropyStorage)} + (in_shared ? row_bytes : 0);
         launch(stream, name, grid_of(rows), grid_of(threads), static_cast<size_t>(shared_bytes), kernel, losses.f32(),
                data<T>(logits), labels.i32(), scale, static_cast<int>(vocab));
     });

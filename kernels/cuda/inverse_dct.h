@@ -1,7 +1,7 @@
 // The exact inverse DCT of one chunk by one block, for merge_apply, apply_candidate and screen (docs/protocol.md §6).
 // C coefficients, B = dct_basis(edge), X the chunk's values:
 //   T[u][j] = fma chain over v ascending of C[u][v]·B[j][v]        transform_rows()
-//   X[i][j] = fma chain over u ascending of B[i][u]·T[u][j]        transform_tile()
+//   X[i][j] = fma chain over u ascending of B[i][u]·T[u][j]        transform_patch()
 //
 // Few coefficients are there: one payload has 32 of 4096, fifteen together at most 480. So the first transform visits only
 // those, through a bit mask per row, and the second only the rows of T that have one ("active" rows). The bits are those of
@@ -14,12 +14,14 @@
 #pragma once
 
 #include "kernels/cuda/basis.h"
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/sparse.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/cuda/vector.h"
 
 namespace templar::cuda {
 
-inline constexpr int chunk_threads = 256;  // of every block that transforms chunks: 16 × 16 tiles of 4 × 4 cover any
+inline constexpr int chunk_threads = 256;  // of every block that transforms chunks: 16 × 16 patches of 4 × 4 cover any
 // Leaves a thread 80 registers: 16 values of X, 16 of theta, and the loads of the next rows in flight.
 inline constexpr int blocks_per_multiprocessor = 3;
 inline constexpr unsigned all_lanes = 0xffffffffu;
@@ -123,24 +125,24 @@ __device__ __forceinline__ int transform_rows(ChunkStorage& storage, int edge_ro
 }
 
 // A thread's part of a chunk: rows i … i + 3, columns j … j + 3, of which `rows` and `cols` exist (0 or less: none).
-struct Tile {
+struct Patch {
     int i, j, rows, cols;
 };
-__device__ __forceinline__ Tile thread_tile(const ChunkGrid& grid) {
+__device__ __forceinline__ Patch thread_patch(const ChunkGrid& grid) {
     const int i = static_cast<int>(threadIdx.x) / 16 * 4, j = static_cast<int>(threadIdx.x) % 16 * 4;
     return {i, j, grid.edge_rows - i, grid.edge_cols - j};
 }
 
-using TileValues = Floats<4>[4];
+using PatchValues = Floats<4>[4];
 
-// T -> the tile of X; `active` rows, after a barrier.
-__device__ __forceinline__ void transform_tile(TileValues& x, const ChunkStorage& storage, const float* row_basis, int active,
-                                               const Tile& tile) {
+// T -> the patch of X; `active` rows, after a barrier.
+__device__ __forceinline__ void transform_patch(PatchValues& x, const ChunkStorage& storage, const float* row_basis, int active,
+                                               const Patch& patch) {
     for (int r = 0; r < 4; ++r) x[r] = {};
 #pragma unroll 4
     for (int a = 0; a < active; ++a) {
-        const Floats<4> b = load<4>(row_basis + storage.active[a] * max_chunk_edge + tile.i);
-        const Floats<4> t = load<4>(storage.t + a * max_chunk_edge + tile.j);
+        const Floats<4> b = load<4>(row_basis + storage.active[a] * max_chunk_edge + patch.i);
+        const Floats<4> t = load<4>(storage.t + a * max_chunk_edge + patch.j);
         for (int r = 0; r < 4; ++r)
             for (int q = 0; q < 4; ++q) x[r][q] = __fmaf_rn(b[r], t[q], x[r][q]);
     }
@@ -148,31 +150,31 @@ __device__ __forceinline__ void transform_tile(TileValues& x, const ChunkStorage
 
 __device__ __forceinline__ float sign(float x) { return static_cast<float>(x > 0) - static_cast<float>(x < 0); }
 
-// ---- tiles in memory ------------------------------------------------------------------------------------------------------------
-// First element of a thread's tile in its tensor.
-__device__ __forceinline__ int64_t tile_origin(const ChunkGrid& grid, int64_t chunk, const Tile& tile) {
+// ---- patches in memory ------------------------------------------------------------------------------------------------------------
+// First element of a thread's patch in its tensor.
+__device__ __forceinline__ int64_t patch_origin(const ChunkGrid& grid, int64_t chunk, const Patch& patch) {
     const int64_t per_row = grid.cols / grid.edge_cols;
     const int64_t chunk_row = chunk / per_row, chunk_col = chunk - chunk_row * per_row;
-    return (chunk_row * grid.edge_rows + tile.i) * grid.cols + chunk_col * grid.edge_cols + tile.j;
+    return (chunk_row * grid.edge_rows + patch.i) * grid.cols + chunk_col * grid.edge_cols + patch.j;
 }
 
 // n = 4: rows of whole 16-byte packs (packs_of); n = 1: any. Elements that do not exist become 0 and are not stored.
 template <int n>
-__device__ __forceinline__ void load_tile(TileValues& values, const float* first, int64_t row_stride, const Tile& tile) {
+__device__ __forceinline__ void load_patch(PatchValues& values, const float* first, int64_t row_stride, const Patch& patch) {
     for (int r = 0; r < 4; ++r) {
         values[r] = {};
         for (int q = 0; q < 4; q += n)
-            if (r < tile.rows && q < tile.cols) {
+            if (r < patch.rows && q < patch.cols) {
                 const Floats<n> loaded = load<n>(first + r * row_stride + q, Use::streaming);
                 for (int e = 0; e < n; ++e) values[r][q + e] = loaded[e];
             }
     }
 }
 template <int n, class T>
-__device__ __forceinline__ void store_tile(T* first, int64_t row_stride, const TileValues& values, const Tile& tile) {
+__device__ __forceinline__ void store_patch(T* first, int64_t row_stride, const PatchValues& values, const Patch& patch) {
     for (int r = 0; r < 4; ++r)
         for (int q = 0; q < 4; q += n)
-            if (r < tile.rows && q < tile.cols) {
+            if (r < patch.rows && q < patch.cols) {
                 Floats<n> stored;
                 for (int e = 0; e < n; ++e) stored[e] = values[r][q + e];
                 store<n>(first + r * row_stride + q, stored);
@@ -189,7 +191,12 @@ inline Chunks chunks_of(const char* op, const ChunkGrid& grid) {
     return {grid, grid.chunks(), grid.chunk_size(), basis_values(grid.edge_cols), basis_values(grid.edge_rows)};
 }
 
-// True when load_tile<4>() and store_tile<4>() may be used: rows of whole packs from aligned addresses on.
+// As many blocks as run at once, for a kernel that takes chunks in turn.
+inline dim3 persistent_blocks(const Stream& stream, const Chunks& chunks) {
+    return grid_of(std::min<int64_t>(chunks.count, blocks_per_multiprocessor * stream.cuda->multiprocessors));
+}
+
+// True when load_patch<4>() and store_patch<4>() may be used: rows of whole packs from aligned addresses on.
 template <class Out>
 bool packs_of(const ChunkGrid& grid, const float* in, const Out* out) {
     return whole_packs<float>(grid.edge_cols, in) && reinterpret_cast<uintptr_t>(out) % (4 * sizeof(Out)) == 0;

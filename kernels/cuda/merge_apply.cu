@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
     const ChunkGrid& grid = chunks.grid;
     ChunkStorage& sums = storage.chunk;
     const float* const row_basis = prepare_bases(sums, chunks);
-    const Tile tile = thread_tile(grid);
+    const Patch patch = thread_patch(grid);
     for (int64_t chunk = blockIdx.x; chunk < chunks.count; chunk += gridDim.x) {
         for (int i = static_cast<int>(threadIdx.x); i < chunks.size; i += chunk_threads) sums.low[i] = sums.high[i] = 0;
         clear_present(sums);
@@ -145,16 +145,16 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
             put_coefficient(sums, index, mean(sums.low[index], sums.high[index]), grid.edge_cols);
         }
         __syncthreads();
-        const int64_t origin = tile_origin(grid, chunk, tile);
-        TileValues w, x;
-        load_tile<n>(w, theta + origin, grid.cols, tile);
+        const int64_t origin = patch_origin(grid, chunk, patch);
+        PatchValues w, x;
+        load_patch<n>(w, theta + origin, grid.cols, patch);
         const int active = transform_rows(sums, grid.edge_rows, grid.edge_cols);
         __syncthreads();
-        transform_tile(x, sums, row_basis, active, tile);
+        transform_patch(x, sums, row_basis, active, patch);
         for (int r = 0; r < 4; ++r)
             for (int q = 0; q < 4; ++q) x[r][q] = __fsub_rn(__fmul_rn(w[r][q], keep), __fmul_rn(eta, sign(x[r][q])));
-        store_tile<n>(theta + origin, grid.cols, x, tile);
-        if (weights != nullptr) store_tile<n>(weights + origin, grid.cols, x, tile);
+        store_patch<n>(theta + origin, grid.cols, x, patch);
+        if (weights != nullptr) store_patch<n>(weights + origin, grid.cols, x, patch);
         __syncthreads();  // t is read until here, and is where the next sums begin
     }
 }
@@ -163,16 +163,14 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
 
 void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, std::span<const SparseIn> peers, float keep,
                  float eta) {
-    const Chunks chunks = chunks_of("merge_apply", grid);
-    const int64_t values = grid.rows * grid.cols;
-    if (theta.dtype != DType::f32 || theta.numel() != values)
-        fail(ExitCode::internal, "merge_apply: expected theta of {} fp32 values, found {} of {}", values, theta.numel(),
-             name_of(theta.dtype));
-    if (weights && (weights.dtype != DType::bf16 || weights.numel() != values))
-        fail(ExitCode::internal, "merge_apply: expected weights of {} bf16 values, found {} of {}", values, weights.numel(),
-             name_of(weights.dtype));
-    if (values == 0) return;
-    const Peers list = peer_list<max_peers>("merge_apply", grid, peers);
+    constexpr const char* name = "merge_apply";
+    const Chunks chunks = chunks_of(name, grid);
+    require_type(name, DType::f32, {theta});
+    require_type(name, DType::bf16, {weights});
+    require(name, theta.numel() == grid.rows * grid.cols && (!weights || weights.numel() == theta.numel()),
+            "theta and weights of the grid's size");
+    if (chunks.count == 0) return;
+    const Peers list = peer_list<max_peers>(name, grid, peers);
 
     const auto slices = static_cast<int>(std::min<int64_t>(ceil_div(chunks.count, warps), max_slices));
     const int64_t sums_bytes = int64_t{list.count} * slices * exponents * int64_t{sizeof(int64_t)};
@@ -180,16 +178,14 @@ void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, s
     const auto sums = reinterpret_cast<int64_t*>(memory);
     const auto norms = reinterpret_cast<double*>(memory + sums_bytes);
     if (list.count > 0) {
-        const auto count = static_cast<unsigned>(list.count);
-        launch(stream, "merge_apply", dim3(static_cast<unsigned>(slices), count), dim3(chunk_threads), sizeof(SquareStorage),
-               square_sums_kernel, sums, list, chunks.count);
-        launch(stream, "merge_apply", dim3(count), dim3(32), 0, inverse_norms_kernel, norms, sums, slices);
+        launch(stream, name, grid_of(slices, list.count), chunk_threads, sizeof(SquareStorage), square_sums_kernel, sums, list,
+               chunks.count);
+        launch(stream, name, list.count, 32, 0, inverse_norms_kernel, norms, sums, slices);
     }
-    const auto out = static_cast<__nv_bfloat16*>(weights.data);
+    const auto out = data<__nv_bfloat16>(weights);
     const auto kernel = packs_of(grid, theta.f32(), out) ? merge_kernel<4> : merge_kernel<1>;
-    const int64_t blocks = std::min<int64_t>(chunks.count, blocks_per_multiprocessor * stream.cuda->multiprocessors);
-    launch(stream, "merge_apply", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads), sizeof(MergeStorage),
-           kernel, theta.f32(), out, norms, chunks, list, keep, eta);
+    launch(stream, name, persistent_blocks(stream, chunks), chunk_threads, sizeof(MergeStorage), kernel, theta.f32(), out, norms,
+           chunks, list, keep, eta);
 }
 
 }  // namespace templar::cuda

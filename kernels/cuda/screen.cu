@@ -19,6 +19,7 @@ namespace templar::cuda {
 
 namespace {
 
+constexpr const char* name = "screen";
 constexpr int peers_at_once = 64;
 constexpr int max_blocks = 1024;  // a constant: the order of the sums depends on it
 constexpr int warps = chunk_threads / 32;
@@ -40,10 +41,10 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
     const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
     if (lane == 0)
         for (int p = 0; p < peers.count; ++p) storage.sums[p][warp] = 0;
-    const Tile tile = thread_tile(grid);
+    const Patch patch = thread_patch(grid);
     for (int64_t chunk = blockIdx.x; chunk < chunks.count; chunk += gridDim.x) {
-        TileValues g, x;
-        load_tile<n>(g, grad + tile_origin(grid, chunk, tile), grid.cols, tile);
+        PatchValues g, x;
+        load_patch<n>(g, grad + patch_origin(grid, chunk, patch), grid.cols, patch);
         for (int p = 0; p < peers.count; ++p) {
             clear_present(storage.chunk);
             __syncthreads();
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
             __syncthreads();
             const int active = transform_rows(storage.chunk, grid.edge_rows, grid.edge_cols);
             __syncthreads();
-            transform_tile(x, storage.chunk, row_basis, active, tile);
+            transform_patch(x, storage.chunk, row_basis, active, patch);
             double sum = 0;
             for (int r = 0; r < 4; ++r)
                 for (int q = 0; q < 4; ++q) sum += static_cast<double>(g[r][q] * sign(x[r][q]));
@@ -79,21 +80,20 @@ __global__ void add_blocks_kernel(double* sums, const double* block_sums, int bl
 // At most peers_at_once of them; `sums` is overwritten, on the device.
 void enqueue(Stream& stream, double* sums, double* block_sums, int blocks, const float* grad, const Chunks& chunks,
              std::span<const SparseIn> peers) {
-    const auto list = peer_list<peers_at_once>("screen", chunks.grid, peers);
+    const auto list = peer_list<peers_at_once>(name, chunks.grid, peers);
     const auto kernel = packs_of(chunks.grid, grad, grad) ? screen_kernel<4> : screen_kernel<1>;
-    launch(stream, "screen", dim3(static_cast<unsigned>(blocks)), dim3(chunk_threads), sizeof(Storage),
-           kernel, block_sums, grad, chunks, list);
-    launch(stream, "screen", dim3(static_cast<unsigned>(list.count)), dim3(32), 0, add_blocks_kernel, sums, block_sums, blocks);
+    launch(stream, name, blocks, chunk_threads, sizeof(Storage), kernel, block_sums, grad, chunks, list);
+    launch(stream, name, list.count, 32, 0, add_blocks_kernel, sums, block_sums, blocks);
 }
 
 }  // namespace
 
 void screen(Stream& stream, std::span<double> sums, Tensor grad, ChunkGrid grid, std::span<const SparseIn> peers) {
-    const Chunks chunks = chunks_of("screen", grid);
-    if (grad.dtype != DType::f32 || grad.numel() != grid.rows * grid.cols || sums.size() != peers.size())
-        fail(ExitCode::internal, "screen: expected {} fp32 gradients and a sum per peer, found {} of {} and {} sums for {} peers",
-             grid.rows * grid.cols, grad.numel(), name_of(grad.dtype), sums.size(), peers.size());
-    if (grad.numel() == 0) return;
+    const Chunks chunks = chunks_of(name, grid);
+    require_type(name, DType::f32, {grad});
+    require(name, grad.numel() == grid.rows * grid.cols, "a gradient of the grid's size");
+    require(name, sums.size() == peers.size(), "one sum for each peer");
+    if (chunks.count == 0) return;
     const auto blocks = static_cast<int>(std::min<int64_t>(chunks.count, max_blocks));
     const int64_t cells = peers_at_once * (int64_t{blocks} + 1);
     const auto device_sums = static_cast<double*>(scratch(stream, cells * int64_t{sizeof(double)}));
@@ -101,10 +101,9 @@ void screen(Stream& stream, std::span<double> sums, Tensor grad, ChunkGrid grid,
         const auto batch = peers.subspan(done, std::min<size_t>(peers_at_once, peers.size() - done));
         enqueue(stream, device_sums, device_sums + peers_at_once, blocks, grad.f32(), chunks, batch);
         double added[peers_at_once];
-        check(cudaMemcpyAsync(added, device_sums, batch.size() * sizeof(double), cudaMemcpyDeviceToHost,
-                              stream.cuda->handle),
-              "screen");
-        check(cudaStreamSynchronize(stream.cuda->handle), "screen");
+        check(cudaMemcpyAsync(added, device_sums, batch.size() * sizeof(double), cudaMemcpyDeviceToHost, stream.cuda->handle),
+              name);
+        check(cudaStreamSynchronize(stream.cuda->handle), name);
         for (size_t p = 0; p < batch.size(); ++p) sums[done + p] += added[p];
     }
 }

@@ -10,10 +10,10 @@
 // schedule steps of 10, 16 byte permutations); 75.3 M of them on 132·64 lanes at 1.755 GHz take 7.1 ms, and 73,540 leaves on
 // 528 schedulers leave the last of 4.5 warps uneven: 8 to 9 ms. Then the nodes, one thread each: the embedding's 4000 leaves are
 // 2000 blocks in sequence, some 4 ms.
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/sha256.h"
-#include "kernels/cuda/vector.h"
 
 namespace templar::cuda {
 
@@ -68,14 +68,14 @@ __global__ void nodes_kernel(uint8_t* nodes, const uint8_t* leaves, const int64_
 }  // namespace
 
 void state_tree(Stream& stream, Tensor nodes, Tensor leaves, Tensor theta, std::span<const int64_t> first) {
+    constexpr const char* name = "state_tree";
     const int64_t tensors = std::ssize(first) - 1;
     int64_t count = 0;
     for (int64_t t = 0; t < tensors; ++t) count += leaves_of(first[t + 1] - first[t]);
-    if (tensors < 0 || theta.dtype != DType::f32 || first.front() < 0 || first.back() > theta.numel())
-        fail(ExitCode::internal, "state_tree: the tensors do not lie within {} fp32 values of theta", theta.numel());
-    if (leaves.dtype != DType::u8 || leaves.numel() != 32 * count || nodes.dtype != DType::u8 || nodes.numel() != 32 * tensors)
-        fail(ExitCode::internal, "state_tree: expected {} leaves and {} nodes of 32 bytes, found {} and {} bytes", count, tensors,
-             leaves.bytes(), nodes.bytes());
+    require_type(name, DType::f32, {theta});
+    require_type(name, DType::u8, {leaves, nodes});
+    require(name, tensors >= 0 && first.front() >= 0 && first.back() <= theta.numel(), "tensors within theta");
+    require(name, leaves.numel() == 32 * count && nodes.numel() == 32 * tensors, "32 bytes for each leaf and for each tensor");
     if (tensors == 0) return;
 
     const int64_t table_bytes = (tensors + 1) * int64_t{sizeof(int64_t)};
@@ -84,13 +84,12 @@ void state_tree(Stream& stream, Tensor nodes, Tensor leaves, Tensor theta, std::
     // From pageable memory the call returns when the values are staged, so `first` may change afterwards.
     check(cudaMemcpyAsync(device_first, first.data(), static_cast<size_t>(table_bytes), cudaMemcpyHostToDevice,
                           stream.cuda->handle),
-          "state_tree");
-    launch(stream, "state_tree", dim3(1), dim3(1), 0, first_leaf_kernel, first_leaf, device_first, tensors);
+          name);
+    launch(stream, name, 1, 1, 0, first_leaf_kernel, first_leaf, device_first, tensors);
     if (count > 0)
-        launch(stream, "state_tree", dim3(static_cast<unsigned>(ceil_div(count, leaf_threads))), dim3(leaf_threads), 0,
-               leaves_kernel, leaves.u8(), theta.f32(), device_first, first_leaf, tensors);
-    launch(stream, "state_tree", dim3(static_cast<unsigned>(tensors)), dim3(1), 0, nodes_kernel, nodes.u8(), leaves.u8(),
-           first_leaf);
+        launch(stream, name, grid_of(ceil_div(count, leaf_threads)), leaf_threads, 0, leaves_kernel, leaves.u8(), theta.f32(),
+               device_first, first_leaf, tensors);
+    launch(stream, name, grid_of(tensors), 1, 0, nodes_kernel, nodes.u8(), leaves.u8(), first_leaf);
 }
 
 }  // namespace templar::cuda

@@ -1,5 +1,5 @@
-// Σ x², in double: each thread adds what lies a whole grid apart, each block its threads, then one block all blocks. The grid is
-// the same on every GPU, so the result is too.
+// Σ x², in double: each thread adds what lies a whole grid apart, each block its threads, then one block all blocks. The grid
+// depends on the length alone, so every GPU gets the same bits.
 //
 //     x: fp32, any shape; the result goes to the host, so this call waits for the stream
 //
@@ -10,12 +10,14 @@
 #include "kernels/cuda/reduce.h"
 #include "kernels/cuda/vector.h"
 
+#include <algorithm>
+
 namespace templar::cuda {
 
 namespace {
 
 constexpr int block_threads = 256;
-constexpr int blocks = 1024;  // 7.8 for each multiprocessor of an H200: all resident
+constexpr int max_blocks = 1024;  // 7.8 for each multiprocessor of an H200: all resident
 
 struct SumStorage {
     BlockReduce<double> sum;
@@ -36,9 +38,11 @@ __global__ void __launch_bounds__(block_threads) partial_kernel(double* partial,
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(blocks) total_kernel(double* total, const double* partial) {
+__global__ void __launch_bounds__(block_threads) total_kernel(double* total, const double* partial, int blocks) {
     SumStorage& shared = shared_storage<SumStorage>();
-    const double sum = block_sum(partial[threadIdx.x], shared.sum);
+    double sum = 0;
+    for (int b = static_cast<int>(threadIdx.x); b < blocks; b += block_threads) sum += partial[b];
+    sum = block_sum(sum, shared.sum);
     if (threadIdx.x == 0) *total = sum;
 }
 
@@ -47,12 +51,13 @@ __global__ void __launch_bounds__(blocks) total_kernel(double* total, const doub
 double sum_of_squares(Stream& stream, Tensor x) {
     constexpr const char* name = "sum_of_squares";
     require_type(name, DType::f32, {x});
-    double* const partial = static_cast<double*>(scratch(stream, (blocks + 1) * int64_t{sizeof(double)}));
-    double* const total = partial + blocks;
+    double* const partial = static_cast<double*>(scratch(stream, (max_blocks + 1) * int64_t{sizeof(double)}));
+    double* const total = partial + max_blocks;
+    const int64_t blocks = std::clamp<int64_t>(ceil_div(x.numel(), 4 * block_threads), 1, max_blocks);
     with_width<float>(whole_packs<float>(0, x.data), [&]<int n>() {
-        launch(stream, name, blocks, block_threads, sizeof(SumStorage), partial_kernel<n>, partial, x.f32(), x.numel());
+        launch(stream, name, grid_of(blocks), block_threads, sizeof(SumStorage), partial_kernel<n>, partial, x.f32(), x.numel());
     });
-    launch(stream, name, 1, blocks, sizeof(SumStorage), total_kernel, total, partial);
+    launch(stream, name, 1, block_threads, sizeof(SumStorage), total_kernel, total, partial, static_cast<int>(blocks));
     double result = 0;
     check(cudaMemcpyAsync(&result, total, sizeof(result), cudaMemcpyDeviceToHost, stream.cuda->handle), name);
     check(cudaStreamSynchronize(stream.cuda->handle), name);

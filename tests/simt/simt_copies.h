@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstring>
-#include <deque>
+#include <utility>
 #include <vector>
 
 namespace simt {
@@ -17,8 +17,8 @@ class PendingCopies {
         const void* from;  // null: zeros
         std::size_t bytes;
     };
-    explicit PendingCopies(bool at_once = false) : at_once_(at_once) {}
-
+    // For the next thread.
+    void start(bool at_once) { at_once_ = at_once; }
     bool none() const { return open_.empty() && groups_.empty(); }
     void add(Copy copy) {
         if (at_once_) run(copy);
@@ -33,7 +33,7 @@ class PendingCopies {
         while (groups_.size() > pending) {
             if (!at_once_)
                 for (const Copy& copy : groups_.front()) run(copy);
-            groups_.pop_front();
+            groups_.erase(groups_.begin());
         }
     }
 
@@ -42,9 +42,9 @@ class PendingCopies {
         if (copy.from) std::memcpy(copy.to, copy.from, copy.bytes);
         else std::memset(copy.to, 0, copy.bytes);
     }
-    bool at_once_;
+    bool at_once_ = false;
     std::vector<Copy> open_;
-    std::deque<std::vector<Copy>> groups_;
+    std::vector<std::vector<Copy>> groups_;
 };
 
 }  // namespace simt

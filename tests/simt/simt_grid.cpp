@@ -25,6 +25,7 @@ namespace {
 
 constexpr int max_threads = 1024;               // in a block
 constexpr std::size_t max_shared = 227 * 1024;  // a block's, on sm_90
+constexpr std::size_t shared_alignment = 1024;  // what the widest copies of sm_90 ask for
 constexpr int max_os_threads = 16;              // more would only cost stacks
 
 std::string to_string(uint3 index) { return fmt::format("({},{},{})", index.x, index.y, index.z); }
@@ -235,7 +236,7 @@ void release_barrier_if_complete(Block& block) {
 void run_thread(Block& block, Runner& self) {
     self.thread = thread_to_start(block);
     self.index = threadIdx = index_of(static_cast<unsigned>(self.thread));
-    self.copies = PendingCopies(block.order == Schedule::reversed);
+    self.copies.start(block.order == Schedule::reversed);
     ++block.started;
     block.kernel.call(block.kernel.arguments);
     if (!self.copies.none()) fail_thread("it returned before its copies had arrived");
@@ -288,7 +289,7 @@ void prepare(Block& block, const Kernel& kernel, std::size_t shared_bytes, Sched
     }
     if (block.shared_bytes != shared_bytes) {  // to the byte, for the address sanitizer
         void* memory = nullptr;
-        if (posix_memalign(&memory, 1024, shared_bytes) != 0) throw std::bad_alloc();
+        if (posix_memalign(&memory, shared_alignment, shared_bytes) != 0) throw std::bad_alloc();
         block.shared.reset(memory);
         block.shared_bytes = shared_bytes;
     }
