@@ -72,8 +72,10 @@ class Device {
 std::unique_ptr<Device> cpu_device(int threads = 0, const char* isa = "auto");
 
 // GPU `index` with the CUDA table; compute_type fp32 or bf16. Throws Error(device) with one clear line when this build has no
-// CUDA, or there is no driver, no such GPU, or one older than sm_80.
-std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::bf16);
+// CUDA, or there is no driver, no such GPU, or one older than sm_80. matmul_plans: a file that keeps, from run to run, which
+// algorithm is fastest for each matrix product; with it a run starts faster and adds in the same order as the last. Empty: none.
+// It is one thread's at a time; a thread that did not make it calls a function of it other than ops() and stream() first.
+std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::bf16, const std::string& matmul_plans = {});
 
 // Whether this build has CUDA and the driver shows a GPU that it can use. Never throws.
 bool cuda_found();

@@ -6,7 +6,7 @@
 namespace templar {
 
 // `inner` with another table. Tests use it to count calls and to plant faults, the bench to time each call.
-class WithTable final : public Device {
+class WithTable : public Device {
   public:
     WithTable(Device& inner, const Ops& ops) : Device(ops, inner.compute_type(), inner.stream()), inner_(inner) {}
 

@@ -140,4 +140,6 @@ bool whole_packs(int64_t length, const Pointers*... rows) {
     return length % pack_size<T> == 0 && ((reinterpret_cast<uintptr_t>(rows) % 16 == 0) && ...);
 }
 
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 }  // namespace templar::cuda

@@ -7,11 +7,13 @@
 #include "engine/optim/demo.h"
 #include "engine/replica/replica.h"
 #include "kernels/bf16.h"
+#include "kernels/cases/with_table.h"
 #include "tests/cpu.h"
 #include "tests/simt/test_device.h"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -160,7 +162,7 @@ TEST_CASE("ten training steps on the device track the CPU") {
 }
 
 TEST_CASE("after the first step nothing is allocated") {
-    struct Counting final : test::WithTable {
+    struct Counting final : WithTable {
         explicit Counting(Device& inner) : WithTable(inner, inner.ops()) {}
         void* allocate(int64_t bytes) override { return ++count, WithTable::allocate(bytes); }
         void* allocate_pinned(int64_t bytes) override { return ++count, WithTable::allocate_pinned(bytes); }
