@@ -92,6 +92,8 @@ OpCase compress_case(const Compression& c) {
     const int64_t chunks = c.grid.chunks(), kept = chunks * k;
     CaseTensor momentum{"momentum", DType::f32, Role::in_out, {chunks, size}};
     momentum.floats = [=] { return filled(c.grid, c.momentum); };
+    // Where everything is sent, what is left is 2^-8 of it, and the same rounding 2^16 times as much of the square.
+    if (k == size) momentum.limit = 1e-8;
     CaseTensor grad = values("grad", {c.grid.rows, c.grid.cols}, 2);
     if (!c.gradient) {
         momentum.limit = 0;

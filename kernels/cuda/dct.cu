@@ -3,6 +3,7 @@
 // operations serve tests and studies, so that the inverse takes AnyDct for all sizes.
 #include "kernels/cuda/dct.h"
 
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 
@@ -39,10 +40,9 @@ __global__ void __launch_bounds__(dct_threads) decode_chunks(AnyDct dct, float* 
         dct.decode(x + map.corner(static_cast<uint32_t>(chunk)), map.cols, storage.chunk, storage.dct, coef + chunk * map.size);
 }
 
-void check_arguments(const char* name, Tensor coef, Tensor x, const ChunkGrid& grid) {
-    if (coef.dtype != DType::f32 || x.dtype != DType::f32 || coef.numel() != grid.rows * grid.cols || x.numel() != coef.numel())
-        fail(ExitCode::internal, "{}: expected fp32 tensors of {} x {} elements, found {} {} and {} {}", name, grid.rows,
-             grid.cols, x.numel(), name_of(x.dtype), coef.numel(), name_of(coef.dtype));
+void check_arguments(const char* op, Tensor coef, Tensor x, const ChunkGrid& grid) {
+    require_type(op, DType::f32, {coef, x});
+    require(op, coef.numel() == grid.rows * grid.cols && x.numel() == coef.numel(), "tensors of the grid's size");
 }
 
 }  // namespace

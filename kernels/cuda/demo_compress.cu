@@ -7,8 +7,14 @@
 // so the block codes with the scale that the chunk alone asks for, and keeps the k values as they were. When X is known, a second,
 // small kernel writes scales and codes from these and repairs the rare chunk below the range, just as the CPU codes it.
 //
+// Bound: 3.4 ms for 1.2·10^9 elements at 4.3 TB/s. Beside it stand about 40 instructions an element, 1.7 ms of a full H200: 18 of
+// the DCT, 11 of the top-k, 11 to move and add.
+//
 // Values that are too many to keep (k near the chunk's size in a large tensor) stay in E, uncoded, until the second kernel.
+#include "kernels/cuda/demo_compress.h"
+
 #include "kernels/cuda/dct.h"
+#include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/topk.h"
@@ -21,7 +27,8 @@ namespace templar::cuda {
 namespace {
 
 constexpr uint32_t most_blocks = 4096;  // each leaves a maximum to the second kernel, every block of which reads them all
-constexpr int finish_warps = 4;
+constexpr int compress_blocks = 10;       // of one multiprocessor: leaves a thread 96 registers, the DCT's 64 among them
+constexpr int finish_warps = 4, finish_blocks_resident = 8;
 
 // ---- codes ----------------------------------------------------------------------------------------------------------------------
 // In double or integers, so that every decision is that of kernels/cpu/isa/demo_compress.cpp.
@@ -130,7 +137,7 @@ __device__ void pack_indices(uint8_t* section, uint32_t chunk, uint32_t chunk_in
 }
 
 template <class Dct, int max_k>
-__global__ void __launch_bounds__(dct_threads, 10) compress_chunks(Dct dct, Work work) {
+__global__ void __launch_bounds__(dct_threads, compress_blocks) compress_chunks(Dct dct, Work work) {
     auto& storage = shared_storage<CompressStorage<Dct, max_k>>();
     const ChunkMap& map = work.map;
     const int k = work.out.format.k, code_bits = work.out.format.code_bits;
@@ -195,7 +202,7 @@ __device__ int base_exponent(const Work& work, FinishStorage& storage, uint32_t 
 }
 
 // A warp takes a group of chunks: first their scales, then their codes, a byte each lane.
-__global__ void __launch_bounds__(finish_warps * 32, 8) finish(Work work, uint32_t blocks) {
+__global__ void __launch_bounds__(finish_warps * 32, finish_blocks_resident) finish(Work work, uint32_t blocks) {
     auto& storage = shared_storage<FinishStorage>();
     const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
     const int k = work.out.format.k, code_bits = work.out.format.code_bits, fields = 8 / code_bits;  // in a byte
@@ -246,31 +253,30 @@ void launch_compress(Stream& stream, uint32_t blocks, Dct dct, const Work& work)
            compress_chunks<Dct, max_k>, dct, work);
 }
 
-void check_arguments(const Tensor& momentum, const Tensor& grad, const ChunkGrid& grid, const CodeFormat& format) {
-    const int64_t numel = grid.rows * grid.cols;
-    if (momentum.dtype != DType::f32 || grad.dtype != DType::f32 || momentum.numel() != numel || grad.numel() != numel)
-        fail(ExitCode::internal, "demo_compress: expected fp32 tensors of {} x {} elements, found {} {} and {} {}", grid.rows,
-             grid.cols, momentum.numel(), name_of(momentum.dtype), grad.numel(), name_of(grad.dtype));
-    const int b = format.code_bits;
-    if (format.k < 1 || format.k > grid.chunk_size() || (b != 8 && b != 4 && b != 2 && b != 1) || format.index_bits < 0 ||
-        format.index_bits > 12 || grid.chunk_size() > 1 << format.index_bits)
-        fail(ExitCode::internal, "demo_compress: cannot keep {} of {} coefficients with {} bits a code and {} an index", format.k,
-             grid.chunk_size(), b, format.index_bits);
+void check_arguments(const char* op, Tensor momentum, Tensor grad, const ChunkGrid& grid, const CodeFormat& format) {
+    const auto [k, code_bits, index_bits] = format;
+    const int size = grid.chunk_size();
+    require_type(op, DType::f32, {momentum, grad});
+    require(op, momentum.numel() == grid.rows * grid.cols && grad.numel() == momentum.numel(), "tensors of the grid's size");
+    require(op, k >= 1 && k <= size, "k from 1 to the chunk's size");
+    require(op, code_bits == 8 || code_bits == 4 || code_bits == 2 || code_bits == 1, "8, 4, 2 or 1 bits a code");
+    require(op, index_bits >= 0 && index_bits <= 12 && size <= 1 << index_bits, "as many bits an index as the chunk's size needs");
 }
 
 }  // namespace
 
-void demo_compress(Stream& stream, SparseOut out, Tensor momentum, Tensor grad, ChunkGrid grid, DemoStep step) {
-    check_arguments(momentum, grad, grid, out.format);
+void demo_compress(Stream& stream, SparseOut out, Tensor momentum, Tensor grad, ChunkGrid grid, DemoStep step,
+                   int64_t scratch_limit) {
+    check_arguments("demo_compress", momentum, grad, grid, out.format);
     const auto [k, code_bits, index_bits] = out.format;
     const ChunkMap map = chunk_map("demo_compress", grid);
     uint32_t group = 1;
     while (group * k * code_bits % 8 != 0 || group * k * index_bits % 8 != 0) group *= 2;
-    const uint32_t groups = (map.chunks + group - 1) / group;
-    const uint32_t blocks = std::min(groups, most_blocks);
+    const int64_t groups = ceil_div(map.chunks, group);
+    const auto blocks = static_cast<uint32_t>(std::min<int64_t>(groups, most_blocks));
 
     const int64_t maxima_bytes = most_blocks * sizeof(uint32_t), kept_bytes = int64_t{map.chunks} * k * 4;
-    const bool keep = maxima_bytes + kept_bytes <= stream.cuda->scratch_bytes;
+    const bool keep = maxima_bytes + kept_bytes <= scratch_limit;
     auto* maxima = static_cast<uint32_t*>(scratch(stream, maxima_bytes + (keep ? kept_bytes : 0)));
     float* kept = keep ? reinterpret_cast<float*>(maxima + most_blocks) : nullptr;
     Work work{out, momentum.f32(), grad.f32(), map, step, group, maxima, kept};
@@ -282,8 +288,12 @@ void demo_compress(Stream& stream, SparseOut out, Tensor momentum, Tensor grad, 
     else if (fast) launch_compress<FastDct, max_chunk_size>(stream, blocks, {}, work);
     else launch_compress<AnyDct, max_chunk_size>(stream, blocks, any_dct(grid), work);
 
-    const uint32_t finish_blocks = std::clamp((groups + finish_warps - 1) / finish_warps, 1u, 1024u);
-    launch(stream, "demo_compress: codes", dim3(finish_blocks), dim3(finish_warps * 32), sizeof(FinishStorage), finish, work, blocks);
+    const int64_t finish_blocks = std::clamp<int64_t>(ceil_div(groups, finish_warps), 1, 1024);
+    launch(stream, "demo_compress: codes", grid_of(finish_blocks), dim3(finish_warps * 32), sizeof(FinishStorage), finish, work, blocks);
+}
+
+void demo_compress(Stream& stream, SparseOut out, Tensor momentum, Tensor grad, ChunkGrid grid, DemoStep step) {
+    demo_compress(stream, out, momentum, grad, grid, step, scratch_bytes);
 }
 
 }  // namespace templar::cuda

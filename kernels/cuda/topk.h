@@ -83,6 +83,7 @@ struct TopK {
         for (int i = static_cast<int>(threadIdx.x); i < count; i += dct_threads) {
             const uint32_t number = list[i];
             int larger = 0, not_smaller = 0;
+#pragma unroll 8
             for (int j = 0; j < count; ++j) {
                 larger += list[j] > number;
                 not_smaller += list[j] >= number;
