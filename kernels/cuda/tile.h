@@ -6,20 +6,22 @@
 
 namespace templar::cuda {
 
-// A row-major matrix in shared memory whose 16-byte chunks are permuted within each row by XOR with the row, so that the eight
-// rows that ldmatrix reads together, and the rows that a warp writes together, lie in different banks.
+// A row-major matrix in shared memory. In bf16 the 16-byte chunks of a row change places by XOR with the row, so that the eight
+// rows that ldmatrix reads together, and the rows that a warp writes together, lie in different banks. fp32 stays as it is: for
+// that, the many addresses cost more registers than there are.
 template <class T, int rows_, int columns_>
 struct SharedTile {
     static constexpr int rows = rows_, columns = columns_;
     static constexpr int chunk = 16 / sizeof(T);          // elements
     static constexpr int chunks = columns / chunk;        // of a row
-    static constexpr int span = chunks < 8 ? chunks : 8;  // chunks that change places; 8 of them fill all banks
+    static constexpr int span = sizeof(T) > 2 ? 1 : chunks < 8 ? chunks : 8;  // chunks that change places; 8 fill all banks
     static_assert(columns % chunk == 0 && (chunks % 8 == 0 || 8 % chunks == 0));
 
     alignas(128) T values[rows * columns];
 
     __device__ __forceinline__ T* at(int row, int column) {
-        return values + row * columns + ((column / chunk ^ row / (8 / span) % span) * chunk + column % chunk);
+        const int place = column / chunk, moved = place % span ^ row / (8 / span) % span;
+        return values + row * columns + (place / span * span + moved) * chunk + column % chunk;
     }
     __device__ __forceinline__ const T* at(int row, int column) const { return const_cast<SharedTile*>(this)->at(row, column); }
 };
@@ -38,11 +40,19 @@ template <int threads, class Tile, class T>
 __device__ __forceinline__ void load_tile(Tile& tile, const GlobalRows<const T>& from) {
     const int thread = threadIdx.x;
     if (from.aligned) {
+        // A thread stays in its column of chunks and steps down: one address, not one for each copy.
+        static_assert(threads % Tile::chunks == 0);
+        constexpr int step = threads / Tile::chunks;
+        const int first = thread / Tile::chunks, column = thread % Tile::chunks * Tile::chunk;
+        const bool inside = column < from.columns;
+        const T* source = from.first + first * from.stride + column;
+        const int64_t stride = step * from.stride;
 #pragma unroll
-        for (int first = 0; first < Tile::rows * Tile::chunks; first += threads) {
-            const int i = first + thread, row = i / Tile::chunks, column = i % Tile::chunks * Tile::chunk;
-            if (Tile::rows * Tile::chunks % threads != 0 && row >= Tile::rows) break;
-            copy_async_16(tile.at(row, column), from.first + row * from.stride + column, row < from.rows && column < from.columns);
+        for (int down = 0; down < Tile::rows; down += step) {
+            const int row = first + down;
+            if (Tile::rows % step == 0 || row < Tile::rows)
+                copy_async_16(tile.at(row, column), source, inside && row < from.rows);
+            source += stride;
         }
     } else {
 #pragma unroll 1
@@ -137,7 +147,7 @@ template <bool transpose_a, bool transpose_b, int depth, class T, int m_tiles, i
 __device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], const SharedTile<T, ra, ca>& a, int m0,
                                          const SharedTile<T, rb, cb>& b, int n0) {
     static_assert(depth % 16 == 0 && n_tiles % 2 == 0);
-#pragma unroll
+#pragma unroll(sizeof(T) == 2 ? 4 : 1)
     for (int k = 0; k < depth; k += 16) {
         FragmentA<T> of_a[m_tiles];
 #pragma unroll
@@ -153,6 +163,25 @@ __device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], con
             }
         }
     }
+}
+
+// d += a·op(b), a being the results of a product before (as_operand).
+template <bool transpose_b, class T, int m_tiles, int n_tiles, int k_tiles, int rb, int cb>
+__device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], const FragmentA<T> (&a)[m_tiles][k_tiles],
+                                         const SharedTile<T, rb, cb>& b, int n0) {
+    static_assert(n_tiles % 2 == 0);
+#pragma unroll
+    for (int k = 0; k < k_tiles; ++k)
+#pragma unroll
+        for (int n = 0; n < n_tiles; n += 2) {
+            FragmentB<T> of_b[2];
+            load_b<transpose_b>(of_b, b, 16 * k, n0 + 8 * n);
+#pragma unroll
+            for (int m = 0; m < m_tiles; ++m) {
+                mma(d[m][n], a[m][k], of_b[0]);
+                mma(d[m][n + 1], a[m][k], of_b[1]);
+            }
+        }
 }
 
 // tile from (row, column) on = a warp's part of a result, times `factor`.

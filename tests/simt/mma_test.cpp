@@ -227,5 +227,4 @@ TEST_CASE("tiles have no bank conflicts") {
     check_banks<SharedTile<__nv_bfloat16, 64, 64>>();
     check_banks<SharedTile<__nv_bfloat16, 64, 128>>();
     check_banks<SharedTile<__nv_bfloat16, 64, 256>>();
-    check_banks<SharedTile<float, 32, 64>>();
 }
