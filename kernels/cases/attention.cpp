@@ -21,10 +21,14 @@ struct Attention {
     int64_t out_count() const { return batch * seq * heads * size; }
     int64_t row_count() const { return batch * heads * seq; }
     // One product of queries with the keys that they see.
-    double product_flops() const { return static_cast<double>(batch * heads * size) * static_cast<double>(seq * (seq + 1)); }
+    double product_flops() const {
+        return static_cast<double>(batch * heads * size) * static_cast<double>(seq * (seq + 1));
+    }
 };
 
-std::vector<float> qkv_values(const Attention& a) { return normal_values(a.qkv_count(), 1); }
+std::vector<float> qkv_values(const Attention& a) {
+    return normal_values(a.qkv_count(), 1);
+}
 
 // What forward leaves: the backward pass needs an out and an lse that belong to its qkv.
 struct Forward {
@@ -64,8 +68,8 @@ OpCase backward_case(DType compute, const Attention& a) {
     };
     return {.op = "attention_backward",
             .shape = a.name(),
-            // bf16: P and dS are rounded before they are multiplied, and the gradient after: three roundings, of which those of
-            // single terms average out. Within the default.
+            // bf16: P and dS are rounded before they are multiplied, and the gradient after: three roundings, of which
+            // those of single terms average out. Within the default.
             .tensors = {{"dqkv", compute, Role::output, a.qkv()},
                         {"delta", DType::f32, Role::output, a.rows()},
                         {"dout", compute, Role::input, a.out(), [=] { return normal_values(a.out_count(), 2); }},
@@ -86,14 +90,16 @@ OpCase backward_case(DType compute, const Attention& a) {
 
 std::vector<Attention> shapes(CaseSizes sizes) {
     switch (sizes) {
-        // Sequences of one tile and of several, whole and not; heads alone, shared by a group, in several groups; head sizes that
-        // a kernel has tiles for, that it pads, and whose rows do not begin on 16 bytes.
+        // Sequences of one tile and of several, whole and not; heads alone, shared by a group, in several groups; head
+        // sizes that a kernel has tiles for, that it pads, and whose rows do not begin on 16 bytes.
         case CaseSizes::small:
-            return {{1, 1, 1, 1, 64},   {2, 5, 2, 1, 64},   {1, 64, 1, 1, 64},  {1, 100, 4, 2, 64}, {1, 33, 1, 1, 128},
+            return {{1, 1, 1, 1, 64},   {2, 5, 2, 1, 64},   {1, 64, 1, 1, 64},   {1, 100, 4, 2, 64}, {1, 33, 1, 1, 128},
                     {1, 65, 2, 1, 128}, {1, 65, 1, 1, 256}, {1, 100, 2, 1, 256}, {2, 65, 4, 2, 8},   {1, 70, 3, 1, 32},
                     {1, 40, 1, 1, 96},  {2, 34, 2, 2, 6},   {1, 150, 1, 1, 16}};
-        case CaseSizes::model: return {{16, 2048, 8, 8, 256}, {16, 2048, 16, 4, 128}, {16, 2048, 32, 8, 64}};
-        case CaseSizes::laptop: return {{8, 256, 6, 6, 64}, {8, 256, 6, 2, 64}};
+        case CaseSizes::model:
+            return {{16, 2048, 8, 8, 256}, {16, 2048, 16, 4, 128}, {16, 2048, 32, 8, 64}};
+        case CaseSizes::laptop:
+            return {{8, 256, 6, 6, 64}, {8, 256, 6, 2, 64}};
     }
     return {};
 }

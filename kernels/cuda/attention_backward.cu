@@ -4,13 +4,13 @@
 //
 //     dout, out (B, T, H, D), lse (B, H, T), qkv (B, T, H + 2G, D) -> dqkv (B, T, H + 2G, D), delta (B, H, T) scratch
 //
-// Three kernels: delta; then dK and dV, a block for each tile of keys, which walks over the queries that see it in all heads of its
-// group; then dQ, a block for each tile of queries. P comes back from lse. Sums have a fixed order and a single owner: no atomics.
-// The price is that both passes compute S and dP, 7 products for the usual 5; the alternatives are sums of dQ in memory, by
-// atomics (the order changes), or in turns (blocks wait for each other).
+// Three kernels: delta; then dK and dV, a block for each tile of keys, which walks over the queries that see it in all
+// heads of its group; then dQ, a block for each tile of queries. P comes back from lse. Sums have a fixed order and a
+// single owner: no atomics. The price is that both passes compute S and dP, 7 products for the usual 5; the
+// alternatives are sums of dQ in memory, by atomics (the order changes), or in turns (blocks wait for each other).
 //
-// Bound by the tensor cores: 7·B·H·T²·D FLOPs (causal). mma.sync reaches about 60 % of wgmma on Hopper, so that against the
-// usual count of 5 a wgmma kernel is up to 2.3 times as fast; delta reads out and dout once.
+// Bound by the tensor cores: 7·B·H·T²·D FLOPs (causal). mma.sync reaches about 60 % of wgmma on Hopper, so that against
+// the usual count of 5 a wgmma kernel is up to 2.3 times as fast; delta reads out and dout once.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
@@ -20,14 +20,14 @@ namespace templar::cuda {
 
 namespace {
 
-// ---- delta -----------------------------------------------------------------------------------------------------------------
+// ---- delta ----------------------------------------------------------------------------------------------------------
 
 constexpr int delta_threads = 256;
 
 // Warp by warp the rows (b, t, h) of out and dout, n numbers for each lane at a time.
 template <class T, int n>
 __global__ void __launch_bounds__(delta_threads)
-delta_kernel(float* delta, const T* dout, const T* out, int64_t rows, AttentionShape shape) {
+    delta_kernel(float* delta, const T* dout, const T* out, int64_t rows, AttentionShape shape) {
     const int64_t row = int64_t{blockIdx.x} * (delta_threads / 32) + threadIdx.x / 32;
     if (row >= rows) return;
     float sum = 0.0f;
@@ -41,7 +41,7 @@ delta_kernel(float* delta, const T* dout, const T* out, int64_t rows, AttentionS
     if (threadIdx.x % 32 == 0) delta[(b * shape.heads + row % shape.heads) * shape.seq + t] = sum;
 }
 
-// ---- what both passes do with a tile of scores --------------------------------------------------------------------------------
+// ---- what both passes do with a tile of scores ----------------------------------------------------------------------
 
 // The part of a block's result that is this warp's: `rows` × `columns` warps share out m × n elements.
 template <int m, int n, int rows, int columns>
@@ -52,8 +52,8 @@ struct Part {
     int column = static_cast<int>(threadIdx.x / 32) % columns * (n / columns);
 };
 template <class T, int head>
-using ScorePart = Part<backward_tiles<T, head>.queries, backward_tiles<T, head>.keys, backward_tiles<T, head>.score_rows,
-                       backward_tiles<T, head>.score_columns()>;
+using ScorePart = Part<backward_tiles<T, head>.queries, backward_tiles<T, head>.keys,
+                       backward_tiles<T, head>.score_rows, backward_tiles<T, head>.score_columns()>;
 
 // lse (in powers of 2) and delta of the rows of a warp's part.
 template <int m_tiles>
@@ -75,7 +75,8 @@ struct RowStatistics {
 
 // scores -> P, products (dP) -> dS without its factor 1/sqrt(D).
 template <int m_tiles, int n_tiles>
-__device__ __forceinline__ void softmax_gradient(Accumulator (&scores)[m_tiles][n_tiles], Accumulator (&products)[m_tiles][n_tiles],
+__device__ __forceinline__ void softmax_gradient(Accumulator (&scores)[m_tiles][n_tiles],
+                                                 Accumulator (&products)[m_tiles][n_tiles],
                                                  const RowStatistics<m_tiles>& rows, float scale2) {
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m)
@@ -89,7 +90,7 @@ __device__ __forceinline__ void softmax_gradient(Accumulator (&scores)[m_tiles][
             }
 }
 
-// ---- dK and dV ----------------------------------------------------------------------------------------------------------------
+// ---- dK and dV ------------------------------------------------------------------------------------------------------
 
 template <class T, int head>
 struct KeyStorage {
@@ -102,7 +103,7 @@ struct KeyStorage {
 // Block (tile of keys, group, sequence); tiles that most queries see come first.
 template <class T, int head>
 __global__ void __launch_bounds__(backward_tiles<T, head>.threads())
-key_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* delta, AttentionShape shape) {
+    key_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* delta, AttentionShape shape) {
     constexpr BackwardTiles tiles = backward_tiles<T, head>;
     constexpr int threads = tiles.threads();
     using Scores = ScorePart<T, head>;
@@ -116,7 +117,8 @@ key_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* 
     // The steps: all tiles of queries from the diagonal on, head after head.
     const int start = key / tiles.queries * tiles.queries;
     const auto load_queries = [&](int head_of_group, int query) {
-        load_tile<threads>(shared.q, shape.qkv_rows(qkv, b, shape.query(group * heads + head_of_group), query, tiles.queries));
+        load_tile<threads>(shared.q,
+                           shape.qkv_rows(qkv, b, shape.query(group * heads + head_of_group), query, tiles.queries));
         commit_copies();
     };
     load_tile<threads>(shared.k, shape.qkv_rows(qkv, b, shape.key(group), key, tiles.keys));
@@ -165,7 +167,7 @@ key_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* 
     store_tile<threads>(shape.qkv_rows(dqkv, b, shape.value(group), key, tiles.keys), shared.v);
 }
 
-// ---- dQ -----------------------------------------------------------------------------------------------------------------------
+// ---- dQ -------------------------------------------------------------------------------------------------------------
 
 template <class T, int head>
 struct QueryStorage {
@@ -178,7 +180,7 @@ struct QueryStorage {
 // Block (tile of queries, head, sequence); tiles with the most keys first.
 template <class T, int head>
 __global__ void __launch_bounds__(backward_tiles<T, head>.threads())
-query_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* delta, AttentionShape shape) {
+    query_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* delta, AttentionShape shape) {
     constexpr BackwardTiles tiles = backward_tiles<T, head>;
     constexpr int threads = tiles.threads();
     using Scores = ScorePart<T, head>;
@@ -241,17 +243,18 @@ void attention_backward(Stream& stream, Tensor dqkv, Tensor delta, Tensor dout, 
     };
     with_compute_type(name, qkv.dtype, [&]<class T>() {
         with_width<T>(shape.aligned, [&]<int n>() {
-            launch(stream, "attention_backward (delta)", grid_of(ceil_div(out.rows(), delta_threads / 32)), delta_threads, 0,
-                   delta_kernel<T, n>, delta.f32(), data<const T>(dout), data<const T>(out), out.rows(), shape);
+            launch(stream, "attention_backward (delta)", grid_of(ceil_div(out.rows(), delta_threads / 32)),
+                   delta_threads, 0, delta_kernel<T, n>, delta.f32(), data<const T>(dout), data<const T>(out),
+                   out.rows(), shape);
         });
         with_head_size(name, shape.size, [&]<int head>() {
             constexpr BackwardTiles tiles = backward_tiles<T, head>;
             launch(stream, "attention_backward (dK, dV)", grid(tiles.keys, shape.groups), tiles.threads(),
-                   sizeof(KeyStorage<T, head>), key_kernel<T, head>, data<T>(dqkv), data<const T>(dout), data<const T>(qkv),
-                   lse.f32(), delta.f32(), shape);
+                   sizeof(KeyStorage<T, head>), key_kernel<T, head>, data<T>(dqkv), data<const T>(dout),
+                   data<const T>(qkv), lse.f32(), delta.f32(), shape);
             launch(stream, "attention_backward (dQ)", grid(tiles.queries, shape.heads), tiles.threads(),
-                   sizeof(QueryStorage<T, head>), query_kernel<T, head>, data<T>(dqkv), data<const T>(dout), data<const T>(qkv),
-                   lse.f32(), delta.f32(), shape);
+                   sizeof(QueryStorage<T, head>), query_kernel<T, head>, data<T>(dqkv), data<const T>(dout),
+                   data<const T>(qkv), lse.f32(), delta.f32(), shape);
         });
     });
 }

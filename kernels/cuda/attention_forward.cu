@@ -4,15 +4,15 @@
 //
 //     qkv (B, T, H + 2G, D) -> out (B, T, H, D), lse (B, H, T) fp32
 //
-// FlashAttention-2 (Dao, 2023) on mma.sync. A block has a tile of queries of one head and walks over the tiles of keys up to the
-// diagonal with the online softmax, in fp32; no T × T matrix exists, and no sum depends on other blocks. Probabilities are rounded
-// to the type of the values before they multiply them, as on every tensor core.
+// FlashAttention-2 (Dao, 2023) on mma.sync. A block has a tile of queries of one head and walks over the tiles of keys
+// up to the diagonal with the online softmax, in fp32; no T × T matrix exists, and no sum depends on other blocks.
+// Probabilities are rounded to the type of the values before they multiply them, as on every tensor core.
 //
 // While a tile of keys is multiplied the tile of values arrives, and while that is multiplied the next one of keys.
 //
-// Bound by the tensor cores: 2·B·H·T²·D FLOPs (causal), of which the tiles on the diagonal waste (tile / T). On Hopper
-// mma.sync reaches about 60 % of what wgmma does; at head size 256 a warp's 16 rows also read 288 bytes of shared memory for
-// each product of 4096 FLOPs, of which an SM delivers 128 a clock. Expect the speed of FlashAttention-2 there.
+// Bound by the tensor cores: 2·B·H·T²·D FLOPs (causal); tiles on the diagonal add (tile / T) to it. On Hopper mma.sync
+// reaches about 60 % of what wgmma does. At head size 256 a warp with its 16 rows also reads 288 bytes of shared memory
+// for each mma, of which an SM delivers 128 a clock: that allows about 70 % of mma.sync's own rate.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
@@ -37,7 +37,8 @@ struct RunningSoftmax {
 // scores -> probabilities relative to the new maxima, to which the sums and `out` are rescaled.
 // scale2: log2(e)/sqrt(D), so that exp(score/sqrt(D)) is one multiply-add and one exp2.
 template <int m_tiles, int key_tiles, int head_tiles>
-__device__ __forceinline__ void online_softmax(RunningSoftmax<m_tiles>& running, Accumulator (&scores)[m_tiles][key_tiles],
+__device__ __forceinline__ void online_softmax(RunningSoftmax<m_tiles>& running,
+                                               Accumulator (&scores)[m_tiles][key_tiles],
                                                Accumulator (&out)[m_tiles][head_tiles], float scale2) {
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m)
@@ -70,7 +71,7 @@ __device__ __forceinline__ void online_softmax(RunningSoftmax<m_tiles>& running,
 // Block (tile of queries, head, sequence); tiles with the most keys first.
 template <class T, int head>
 __global__ void __launch_bounds__(forward_tiles<T, head>.threads())
-forward_kernel(T* out, float* lse, const T* qkv, AttentionShape shape) {
+    forward_kernel(T* out, float* lse, const T* qkv, AttentionShape shape) {
     constexpr ForwardTiles tiles = forward_tiles<T, head>;
     constexpr int threads = tiles.threads(), warp_rows = tiles.queries / tiles.warps;
     constexpr int m_tiles = warp_rows / 16, key_tiles = tiles.keys / 8;
@@ -119,7 +120,8 @@ forward_kernel(T* out, float* lse, const T* qkv, AttentionShape shape) {
 #pragma unroll
             for (int m = 0; m < m_tiles; ++m)
 #pragma unroll
-                for (int n = 0; n < key_tiles; n += 2) probabilities[m][n / 2] = as_operand(scores[m][n], scores[m][n + 1], T());
+                for (int n = 0; n < key_tiles; n += 2)
+                    probabilities[m][n / 2] = as_operand(scores[m][n], scores[m][n + 1], T());
             multiply<false>(sums, probabilities, shared.v, 0);
         }
     }
@@ -154,10 +156,10 @@ void attention_forward(Stream& stream, Tensor out, Tensor lse, Tensor qkv) {
     with_compute_type(name, qkv.dtype, [&]<class T>() {
         with_head_size(name, shape.size, [&]<int head>() {
             constexpr ForwardTiles tiles = forward_tiles<T, head>;
-            const dim3 grid(static_cast<unsigned>(ceil_div(shape.seq, tiles.queries)), static_cast<unsigned>(shape.heads),
-                            static_cast<unsigned>(shape.batch));
-            launch(stream, name, grid, tiles.threads(), sizeof(Storage<T, head>), forward_kernel<T, head>, data<T>(out), lse.f32(),
-                   data<const T>(qkv), shape);
+            const dim3 grid(static_cast<unsigned>(ceil_div(shape.seq, tiles.queries)),
+                            static_cast<unsigned>(shape.heads), static_cast<unsigned>(shape.batch));
+            launch(stream, name, grid, tiles.threads(), sizeof(Storage<T, head>), forward_kernel<T, head>, data<T>(out),
+                   lse.f32(), data<const T>(qkv), shape);
         });
     });
 }
