@@ -47,6 +47,7 @@ class CudaDevice final : public Device {
     int64_t total_bytes_ = 0;
     CudaStream working_;
     std::unique_ptr<MatmulPlans> matmul_plans_;
+    std::unique_ptr<AttentionPath> attention_;
 };
 
 // Makes the GPU the calling thread's: CUDA keeps one for each thread, and a kernel starts only on that one's streams.
