@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/stream.h"
+#include "kernels/cuda/versions.h"
 #include "kernels/device.h"
 
 #include <memory>
@@ -23,6 +24,7 @@ class CudaDevice final : public Device {
     int index() const { return index_; }
 
     std::string description() const override;
+    std::vector<OpsVersion> versions() const override { return ops_versions(); }
     void* allocate(int64_t bytes) override;
     void release(void* memory) noexcept override;
     int64_t free_bytes() const override;

@@ -13,12 +13,11 @@
 // both transforms conflict-free rows.
 #pragma once
 
+#include "kernels/cuda/basis.h"
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/sparse.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/vector.h"
-
-#include <array>
 
 namespace templar::cuda {
 
@@ -26,13 +25,6 @@ inline constexpr int patch_threads = 256;  // of every block that transforms chu
 // Leaves a thread 80 registers: 16 values of X, 16 of theta, and the loads of the next rows in flight.
 inline constexpr int blocks_per_multiprocessor = 3;
 inline constexpr unsigned all_lanes = 0xffffffffu;
-
-// B (n, n) has 4n + 1 different numbers, small enough for a kernel's parameter: B[j][0] = first, and
-// B[j][b] = others[(2j + 1)·b mod 4n].
-struct BasisValues {
-    float first;
-    float others[4 * max_chunk_edge];
-};
 
 // What a kernel is told about a tensor's chunks.
 struct Chunks {
@@ -190,21 +182,6 @@ __device__ __forceinline__ void store_patch(T* first, int64_t row_stride, const 
 }
 
 // ---- for launchers ----------------------------------------------------------------------------------------------------------
-// The basis of this edge; lives as long as the program.
-inline const BasisValues& basis_values(int n) {
-    static const auto all = [] {
-        std::array<BasisValues, max_chunk_edge + 1> result{};
-        for (int edge = 1; edge <= max_chunk_edge; ++edge) {
-            const float* const basis = dct_basis(edge);
-            result[edge].first = basis[0];
-            for (int j = 0; j < edge; ++j)
-                for (int b = 1; b < edge; ++b) result[edge].others[(2 * j + 1) * b % (4 * edge)] = basis[j * edge + b];
-        }
-        return result;
-    }();
-    return all[n];
-}
-
 // Throws Error(internal) when the chunks do not tile the tensor.
 inline Chunks chunks_of(const char* op, const ChunkGrid& grid) {
     const auto fits = [](int64_t extent, int edge) { return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0; };
