@@ -186,7 +186,9 @@ void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor
         task.targets = reinterpret_cast<float*>(task.sums + pass * task.splits);
 
         bool done = false;
-        if constexpr (sizeof(T) == 2) done = version == LossEvalVersion::wgmma && loss_eval_wgmma(stream, task);
+        if constexpr (sizeof(T) == 2)
+            if (version != LossEvalVersion::mma_sync)
+                done = loss_eval_wgmma(stream, task, version == LossEvalVersion::wgmma_clusters);
         if (!done)
             launch(stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage<T>),
                    loss_eval_mma_kernel<T>, task);

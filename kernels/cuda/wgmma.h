@@ -35,8 +35,6 @@ inline constexpr int box_columns = 64;
 
 #if defined(__CUDACC__)
 
-inline constexpr int most_cluster = 2;  // blocks
-
 // Whether the current device is one.
 inline bool on_hopper() {
     int device = 0, generation = 0;
@@ -75,6 +73,13 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
 }
 
 // ---- clusters ----------------------------------------------------------------------------------------------------------------
+
+// A kernel with TEMPLAR_CLUSTER(1, size, 1), which says it all to the GPU.
+template <class... Parameters, class... Arguments>
+void launch_clusters(int, Stream& stream, const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+                     void (*kernel)(Parameters...), Arguments&&... arguments) {
+    launch(stream, name, grid, block, shared_bytes, kernel, std::forward<Arguments>(arguments)...);
+}
 
 __device__ __forceinline__ int block_of_cluster() {
     uint32_t rank;
