@@ -92,11 +92,14 @@ std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::b
 bool cuda_found();
 
 struct DeviceChoice {
-    std::string name = "auto";  // auto, cpu, cuda or cuda:INDEX
-    std::string dtype = "auto"; // auto (bf16 on CUDA, fp32 on the CPU), f32 or bf16
-    int threads = 0;            // on the CPU; 0: all
+    std::string name = "auto";      // auto, cpu, cuda, cuda:INDEX or cuda:INDEX,INDEX,…
+    std::string dtype = "auto";     // auto (bf16 on CUDA, fp32 on the CPU), f32 or bf16
+    int threads = 0;                // on the CPU; 0: all
+    std::string matmul_plans = {};  // file, as cuda_device() takes it; INDEX is appended when there are several
 };
 // auto: the first GPU where there is one that works, else the CPU. Throws Error(usage) on another name, Error(device).
+std::vector<std::unique_ptr<Device>> open_devices(const DeviceChoice& choice);
+// For what computes on one device: throws Error(usage) when several are chosen.
 std::unique_ptr<Device> open_device(const DeviceChoice& choice);
 
 // Memory of one device, freed with the object.

@@ -12,13 +12,10 @@
 
 namespace templar {
 
-// Weak until each of the files is there.
-[[gnu::weak]] std::vector<OpCase> elementwise_cases(DType compute, CaseSizes sizes);
+// Weak until their files are there.
 [[gnu::weak]] std::vector<OpCase> attention_cases(DType compute, CaseSizes sizes);
-[[gnu::weak]] std::vector<OpCase> loss_cases(DType compute, CaseSizes sizes);
 [[gnu::weak]] std::vector<OpCase> loss_eval_cases(DType compute, CaseSizes sizes);
 [[gnu::weak]] std::vector<OpCase> compress_cases(DType compute, CaseSizes sizes);
-[[gnu::weak]] std::vector<OpCase> exact_cases(DType compute, CaseSizes sizes);
 
 namespace {
 
