@@ -1,8 +1,9 @@
 // Hopper's asynchronous instructions in C++: what kernels/cuda/wgmma.h says of each.
 //
 // The hardware carries out copies and products at any time between their start and the wait for them. Here, under
-// Schedule::reversed, copies happen at once and products in the wait: that finds a stage that is filled again while products
-// still read it. Under the others it is the other way round: that finds a stage that is read before its copies were waited for.
+// Schedule::reversed, copies happen at once and products in the wait: that finds a stage that is filled again while
+// products still read it. Under the others it is the other way round: that finds a stage that is read before its
+// copies were waited for.
 #pragma once
 
 #include "simt.h"
@@ -50,9 +51,11 @@ template <class T>
 T* in_block(T* mine, int block) {
     return reinterpret_cast<T*>(static_cast<char*>(simt::shared_memory_of_block(block)) + shared_address(mine));
 }
-inline void cluster_barrier(simt::Where where = simt::Where::current()) { simt::barrier(false, {"cluster_barrier", where}); }
+inline void cluster_barrier(simt::Where where = simt::Where::current()) {
+    simt::barrier(false, {"cluster_barrier", where});
+}
 
-// ---- mbarrier ------------------------------------------------------------------------------------------------------------------
+// ---- mbarrier -----------------------------------------------------------------------------------------------------
 
 struct Mbarrier {
     int expected, pending, parity;
@@ -78,7 +81,7 @@ inline void arrive(Mbarrier& barrier, int block) {
     there.end_phase_if_complete();
 }
 
-// ---- TMA -----------------------------------------------------------------------------------------------------------------------
+// ---- TMA ----------------------------------------------------------------------------------------------------------
 
 struct BoxCopy {
     char* shared;    // the receiving block's
@@ -90,8 +93,9 @@ struct BoxCopy {
     void run() const {
         for (int r = 0; r < map.box_rows; ++r)
             for (int c = 0; c < 64; ++c) {
-                const bool inside = row + r < map.rows && column + c < map.columns;
-                const __nv_bfloat16 value = inside ? map.matrix[(row + r) * map.columns + column + c] : __nv_bfloat16(0.0f);
+                __nv_bfloat16 value = 0.0f;
+                if (row + r < map.rows && column + c < map.columns)
+                    value = map.matrix[(row + r) * map.columns + column + c];
                 std::memcpy(shared + swizzled(first + r * 128 + c * 2), &value, sizeof value);
             }
         arrived->bytes -= map.box_rows * 128;
@@ -107,8 +111,8 @@ inline void load_box(void* to, const TensorMap& map, int row, int column, Mbarri
     if (shared_address(to) % 1024 != 0) simt::fail_thread("load_box: not a multiple of 1024 bytes");
     for (int block = 0; block < 16; ++block) {
         if ((blocks >> block & 1) == 0) continue;
-        const BoxCopy copy{static_cast<char*>(simt::shared_memory_of_block(block)), shared_address(to), map, row, column,
-                           in_block(&arrived, block)};
+        char* const shared = static_cast<char*>(simt::shared_memory_of_block(block));
+        const BoxCopy copy{shared, shared_address(to), map, row, column, in_block(&arrived, block)};
         if (simt::schedule_of_block() == simt::Schedule::reversed) {
             copy.run();
         } else {
@@ -133,12 +137,13 @@ inline void wait(Mbarrier& barrier, int parity, simt::Where where = simt::Where:
     }
 }
 
-// ---- wgmma ---------------------------------------------------------------------------------------------------------------------
+// ---- wgmma --------------------------------------------------------------------------------------------------------
 
 // One thread's part of a product of 64 x 16 by (256 x 16)ᵀ.
 struct Product {
     float* d;
-    uint64_t a, b;  // descriptors: address, leading and stride offset in units of 16 bytes at bits 0, 16, 32; swizzle at 62
+    // Descriptors: address, leading and stride offset in units of 16 bytes at bits 0, 16 and 32; swizzle at 62.
+    uint64_t a, b;
     bool accumulate;
 
     // Row r of the operand, 16 numbers.
