@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks on a real GPU what the other tests check on the emulator: make gpu-check, or gpu_check.sh BUILD on what is built already.
 #   1. every case of every operation, and the model's and the replica's tests, on the hardware, with the golden roots
-#   2. the operations' cases under compute-sanitizer: bounds and leaks, races in shared memory, barriers
+#   2. the operations' cases under compute-sanitizer: addresses, races in shared memory, barriers
 #   3. the speed of every operation and of a training step
 # Logs are kept in BUILD/gpu-check. Says "skipped: why" and ends well where there is no GPU.
 set -u
@@ -36,7 +36,7 @@ step tests "$build/bin/test_simt" --no-version
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 if [ -n "$sanitizer" ]; then
     for tool in memcheck racecheck synccheck; do
-        step "$tool" "$sanitizer" --tool "$tool" --error-exitcode 1 "$build/bin/test_simt" --no-version \
+        step "$tool" timeout 1200 "$sanitizer" --tool "$tool" --error-exitcode 1 "$build/bin/test_simt" --no-version \
             -tc="every operation agrees*"
     done
 else
