@@ -2,13 +2,13 @@
 
 #include "base/error.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
-#include <string_view>
 
 namespace templar {
 
@@ -79,30 +79,55 @@ DType compute_type(const std::string& name, DType automatic) {
     fail(ExitCode::usage, "--dtype {}: expected auto, f32 or bf16", name);
 }
 
+// Of "cuda", "cuda:2" or "cuda:0,1,2".
+std::vector<int> gpu_indices(const std::string& name) {
+    const auto refuse = [&] {
+        fail(ExitCode::usage, "--device {}: expected auto, cpu, cuda, cuda:INDEX or cuda:INDEX,INDEX,…, each INDEX once", name);
+    };
+    if (name == "cuda") return {0};
+    if (!name.starts_with("cuda:")) refuse();
+    std::vector<int> indices;
+    for (const char *at = name.data() + 5, *end = name.data() + name.size();; ++at) {
+        int index = -1;
+        const auto [after, error] = std::from_chars(at, end, index);
+        if (error != std::errc() || index < 0 || std::ranges::find(indices, index) != indices.end()) refuse();
+        indices.push_back(index);
+        at = after;
+        if (at == end) return indices;
+        if (*at != ',') refuse();
+    }
+}
+
 }  // namespace
 
 std::unique_ptr<Device> cpu_device(int threads, const char* isa) {
     return std::make_unique<CpuDevice>(threads, isa);
 }
 
-std::unique_ptr<Device> open_device(const DeviceChoice& choice) {
-    const std::string_view name = choice.name;
+std::vector<std::unique_ptr<Device>> open_devices(const DeviceChoice& choice) {
+    const std::string name = choice.name == "auto" ? (choice.dtype == "bf16" || cuda_found() ? "cuda" : "cpu") : choice.name;
+    std::vector<std::unique_ptr<Device>> devices;
     if (name == "cpu") {
         if (compute_type(choice.dtype, DType::f32) != DType::f32)
             fail(ExitCode::usage, "--dtype {}: the CPU computes in f32 only", choice.dtype);
-        return cpu_device(choice.threads);
+        devices.push_back(cpu_device(choice.threads));
+        return devices;
     }
-    if (name == "auto") {
-        if (choice.dtype != "bf16" && !cuda_found()) return open_device({"cpu", choice.dtype, choice.threads});
-        return open_device({"cuda", choice.dtype, choice.threads});
+    const DType type = compute_type(choice.dtype, DType::bf16);
+    const std::vector<int> indices = gpu_indices(name);
+    for (int index : indices) {
+        const bool several = indices.size() > 1 && !choice.matmul_plans.empty();
+        devices.push_back(
+            cuda_device(index, type, several ? fmt::format("{}.{}", choice.matmul_plans, index) : choice.matmul_plans));
     }
-    int index = 0;
-    const std::string_view digits = name.starts_with("cuda:") ? name.substr(5) : "0";
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
-    if ((name != "cuda" && !name.starts_with("cuda:")) || error != std::errc() || end != digits.data() + digits.size() ||
-        index < 0)
-        fail(ExitCode::usage, "--device {}: expected auto, cpu, cuda or cuda:INDEX", name);
-    return cuda_device(index, compute_type(choice.dtype, DType::bf16));
+    return devices;
+}
+
+std::unique_ptr<Device> open_device(const DeviceChoice& choice) {
+    std::vector<std::unique_ptr<Device>> devices = open_devices(choice);
+    if (devices.size() > 1)
+        fail(ExitCode::usage, "--device {}: this computes on one device; name one", choice.name);
+    return std::move(devices[0]);
 }
 
 namespace {

@@ -11,6 +11,15 @@
 
 namespace templar {
 
+// Another version of an operation than the table's own: an earlier one that taught something, a later one that waits for a
+// GPU's verdict. The bench times each beside the table's, the tests hold each against the CPU.
+struct OpsVersion {
+    std::string op;     // the slot in ops.h
+    std::string name;   // e.g. "v0, logits in memory"
+    Ops ops;            // the device's table with this version in the slot
+    double limit = -1;  // of its results' error in bf16 (CaseTensor::limit), where it is less exact than the cases ask
+};
+
 // Not thread-safe: one thread at a time uses a device, except for what says otherwise.
 class Device {
   public:
@@ -25,6 +34,8 @@ class Device {
     Stream& stream() { return stream_; }
     // For people, e.g. "NVIDIA H200, 139.8 GiB, bf16" or "cpu/avx512, 2 threads".
     virtual std::string description() const = 0;
+    // By operation, oldest first.
+    virtual std::vector<OpsVersion> versions() const { return {}; }
 
     // Zero-filled memory, aligned to 256 bytes; throws Error(device), on the CPU Error(storage), saying how much there is.
     virtual void* allocate(int64_t bytes) = 0;
@@ -81,11 +92,14 @@ std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::b
 bool cuda_found();
 
 struct DeviceChoice {
-    std::string name = "auto";  // auto, cpu, cuda or cuda:INDEX
-    std::string dtype = "auto"; // auto (bf16 on CUDA, fp32 on the CPU), f32 or bf16
-    int threads = 0;            // on the CPU; 0: all
+    std::string name = "auto";      // auto, cpu, cuda, cuda:INDEX or cuda:INDEX,INDEX,…
+    std::string dtype = "auto";     // auto (bf16 on CUDA, fp32 on the CPU), f32 or bf16
+    int threads = 0;                // on the CPU; 0: all
+    std::string matmul_plans = {};  // file, as cuda_device() takes it; INDEX is appended when there are several
 };
 // auto: the first GPU where there is one that works, else the CPU. Throws Error(usage) on another name, Error(device).
+std::vector<std::unique_ptr<Device>> open_devices(const DeviceChoice& choice);
+// For what computes on one device: throws Error(usage) when several are chosen.
 std::unique_ptr<Device> open_device(const DeviceChoice& choice);
 
 // Memory of one device, freed with the object.

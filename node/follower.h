@@ -41,7 +41,9 @@ class Follower {
     EventLog& events() { return events_; }
     const Corpus& corpus() const { return *corpus_; }
     const Corpus& heldout() const { return *heldout_; }
-    Device& device() { return *device_; }
+    // The replica's; `devices` begins with it.
+    Device& device() { return *devices_[0]; }
+    std::vector<Device*> devices() const;
     int64_t uid() const { return uid_; }
     bool stopping() const { return stop_.load(); }
     void say(const std::string& line) const {
@@ -116,7 +118,7 @@ class Follower {
     NodeOptions options_;
     Clock& clock_;
     const std::atomic<bool>& stop_;
-    std::unique_ptr<Device> device_;
+    std::vector<std::unique_ptr<Device>> devices_;
     std::unique_ptr<Bucket> bucket_;
     Run run_;  // opened before anything of this participant's own is made
     Descriptor lock_;

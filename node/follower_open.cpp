@@ -71,6 +71,12 @@ std::unique_ptr<Bucket> open_payload_bucket(const NodeOptions& options, Clock& c
     return options.open(payload_url(options), bucket);
 }
 
+DeviceChoice with_plans(const NodeOptions& options) {
+    DeviceChoice choice = options.device;
+    choice.matmul_plans = (options.folder / "matmul-plans.txt").string();
+    return choice;
+}
+
 ChainParams chain_params(const RunDescription& run) {
     ChainParams params;
     params.max_peers = run.max_peers;
@@ -86,7 +92,7 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
     : options_(options),
       clock_(clock),
       stop_(stop),
-      device_(options.open_device(options.device)),
+      devices_(options.open_devices(with_plans(options))),
       bucket_(options.open(options.bucket_url, own_bucket_options(options, clock, stop))),
       run_(open_run(*bucket_, options.expected_run)),
       lock_(lock_folder(prepared(options.folder))),
@@ -120,12 +126,18 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
                   {{"role", role},
                    {"hotkey", to_hex(identity_.hotkey())},
                    {"uid", uid_},
-                   {"device", device_->description()},
+                   {"device", device().description()},
                    {"run", to_hex(run_.id)},
                    {"window", window_}});
     say(fmt::format("{} {} (uid {}) of run {}, on {}, at window {}", role, to_hex(identity_.hotkey()).substr(0, 8),
-                    uid_, to_hex(run_.id).substr(0, 16), device_->description(), window_));
+                    uid_, to_hex(run_.id).substr(0, 16), device().description(), window_));
     check_clock();
+}
+
+std::vector<Device*> Follower::devices() const {
+    std::vector<Device*> all;
+    for (const auto& device : devices_) all.push_back(device.get());
+    return all;
 }
 
 Follower::~Follower() {
@@ -184,7 +196,7 @@ void Follower::open_genesis() {
             fail(ExitCode::diverged, "{}: the checkpoint is of another run; use another folder",
                  options_.folder.string());
         saved_extra_ = saved->extra.substr(run_line.size());
-        replica_ = std::make_unique<Replica>(*device_, std::move(layout), theta);
+        replica_ = std::make_unique<Replica>(device(), std::move(layout), theta);
         if (replica_->root() != saved->root)
             fail(ExitCode::diverged,
                  "{}: the checkpoint's weights do not have the root it names; remove the checkpoint to start "
@@ -205,7 +217,7 @@ void Follower::open_genesis() {
                      tensor.name, layout.tensors[i].name);
             theta.insert(theta.end(), tensor.values.begin(), tensor.values.end());
         }
-        replica_ = std::make_unique<Replica>(*device_, std::move(layout), theta);
+        replica_ = std::make_unique<Replica>(device(), std::move(layout), theta);
         if (replica_->root() != run.genesis_root)
             fail(ExitCode::diverged, "{}: its state root is {}, the run was created with {}", genesis_key,
                  to_hex(replica_->root()), to_hex(run.genesis_root));

@@ -138,7 +138,7 @@ std::vector<Digest> run_virtual(const LocalSwarm& swarm, const VirtualRunOptions
         node.folder = peer.folder;
         node.expected_run = swarm.created.run.id;
         node.device = options.device;
-        if (options.open_device) node.open_device = [&](const DeviceChoice&) { return options.open_device(peer); };
+        if (options.open_devices) node.open_devices = [&](const DeviceChoice&) { return options.open_devices(peer); };
         node.last_window = options.windows - 1;
         node.open = options.open;
         if (peer.role == "validator") {

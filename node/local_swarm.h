@@ -61,8 +61,8 @@ struct VirtualRunOptions {
     const std::atomic<bool>* stop = nullptr;  // ends the run early when it becomes true
     // How they open their own buckets: NodeOptions::open.
     decltype(NodeOptions::open) open = open_bucket;
-    // A participant's device, instead of `device`; may be empty.
-    std::function<std::unique_ptr<Device>(const LocalPeer&)> open_device{};
+    // A participant's devices, instead of `device`; may be empty.
+    std::function<std::vector<std::unique_ptr<Device>>(const LocalPeer&)> open_devices{};
 };
 
 // Runs every participant in a thread of this process until the last window is applied. Returns the final

@@ -27,17 +27,10 @@ Behaviour behaviour_from_name(std::string_view name) {
 Miner::Miner(const MinerOptions& options, Clock& clock, const std::atomic<bool>& stop)
     : options_(options),
       follower_(options.node, "miner", clock, stop),
-      model_(follower_.device(), follower_.description().model, options.micro_batch, follower_.description().seq,
-             Pass::training),
-      demo_(follower_.device(), follower_.replica().layout(), follower_.description().beta),
-      gradient_(follower_.device(), DType::f32, follower_.replica().layout().parameters),
+      trainer_(follower_.devices(), follower_.description().model, follower_.replica().layout(), options.micro_batch,
+               follower_.description().seq, follower_.description().beta),
       payload_(static_cast<size_t>(follower_.replica().layout().payload_bytes)) {
-    if (!follower_.saved_momentum().empty()) {
-        if (std::ssize(follower_.saved_momentum()) != demo_.momentum().size())
-            fail(ExitCode::input, "{}: the checkpoint's momentum has {} values, expected {}",
-                 options.node.folder.string(), follower_.saved_momentum().size(), demo_.momentum().size());
-        demo_.momentum().upload(follower_.saved_momentum());
-    }
+    if (!follower_.saved_momentum().empty()) trainer_.set_momentum(follower_.saved_momentum());
 }
 
 std::filesystem::path Miner::outbox() const {
@@ -119,7 +112,7 @@ void Miner::mine_window() {
     {
         const PhaseTimer timer(phases_, "apply");
         follower_.apply(*record, *payloads);
-        follower_.save_state(demo_.momentum().download(), saved_text(""));
+        follower_.save_state(trainer_.momentum(), saved_text(""));
     }
     const bool accepted = payloads->contains(follower_.identity().hotkey());
     if (options_.behaviour == Behaviour::copycat) seen_ = std::move(*payloads);
@@ -189,7 +182,8 @@ std::optional<Miner::Work> Miner::train() {
     Work work;
     {
         const PhaseTimer timer(phases_, "train");
-        gradient_.fill_zero();
+        trainer_.zero_gradient();
+        trainer_.set_weights(follower_.replica().weights());
         accumulate(follower_.description().start_ms(follower_.window() + 1), work);
     }
     if (follower_.stopping() || counted_ == 0) return std::nullopt;
@@ -198,7 +192,7 @@ std::optional<Miner::Work> Miner::train() {
     compress(1.0f / static_cast<float>(counted_));
     work.object = pack(work.tokens, payload_);
     write_file(outbox(), work.object);
-    follower_.save_state(demo_.momentum().download(), saved_text(to_hex(sha256(work.object))));
+    follower_.save_state(trainer_.momentum(), saved_text(to_hex(sha256(work.object))));
     const auto took = static_cast<double>(follower_.clock().now_ms() - started);
     const auto most = 0.4 * static_cast<double>(follower_.description().window_ms());
     finish_ms_ = std::min(most, std::max(2.0 * took + 100.0, 0.8 * finish_ms_));
@@ -206,7 +200,7 @@ std::optional<Miner::Work> Miner::train() {
 }
 
 void Miner::compress(float scale) {
-    demo_.step(gradient_.tensor(), learning_rate(follower_.description().schedule, follower_.step()), scale, payload_);
+    trainer_.compress(learning_rate(follower_.description().schedule, follower_.step()), scale, payload_);
 }
 
 void Miner::accumulate(int64_t deadline_ms, Work& work) {
@@ -214,22 +208,28 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
     const PageShape shape{run.page_sequences, run.seq};
     PageAssignment pages(follower_.run().id, follower_.replica().root(), follower_.identity().hotkey(),
                          static_cast<uint64_t>(follower_.window()), page_count(follower_.corpus(), shape));
-    const int64_t rows = options_.micro_batch, seq = run.seq;
+    const int64_t rows = trainer_.batch(), seq = run.seq;
     std::vector<int32_t> tokens(static_cast<size_t>(rows * seq)), labels(tokens.size());
-    std::optional<Llama::Pending> in_flight;
+    std::optional<DataParallel::Pending> in_flight;
     int64_t page = 0, in_page = run.page_sequences;
     double loss_sum = 0;
     counted_ = 0;
     const auto add_losses = [&] {
-        if (in_flight)
-            for (float loss : in_flight->wait()) loss_sum += loss;
+        if (in_flight) loss_sum += in_flight->wait();
     };
-    // A GPU has the next batch before the last one is done: it is waited for here, one batch late.
-    while (!follower_.stopping()) {
+    // A GPU has the next batch before the last one is done, and losses are waited for one batch late.
+    const bool runs_ahead = !follower_.device().shares_host_memory();
+    const int64_t wanted = options_.tokens_per_window;
+    for (bool last = false; !last && !follower_.stopping();) {
         const int64_t started = follower_.clock().now_ms();
-        const double unfinished_ms = in_flight && !follower_.device().shares_host_memory() ? batch_ms_ : 0;
-        if (started + time_needed_ms() + static_cast<int64_t>(unfinished_ms) >= deadline_ms) break;
-        if (options_.tokens_per_window > 0 && work.tokens >= options_.tokens_per_window) break;
+        const auto room_for = [&](double batches) {
+            return static_cast<double>(started + time_needed_ms()) + (batches - 1) * batch_ms_ <
+                   static_cast<double>(deadline_ms);
+        };
+        const int unfinished = in_flight && runs_ahead ? 1 : 0;
+        if (!room_for(1 + unfinished) || (wanted > 0 && work.tokens >= wanted)) break;
+        // Several devices sum their gradients during the last batch.
+        last = trainer_.ranks() > 1 && (!room_for(2 + unfinished) || (wanted > 0 && work.tokens + rows * seq >= wanted));
         for (int64_t row = 0; row < rows; ++row, ++in_page) {
             if (in_page == run.page_sequences) page = pages.next(), in_page = 0;
             read_sequence(
@@ -237,8 +237,7 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
                 std::span(tokens).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)),
                 std::span(labels).subspan(static_cast<size_t>(row * seq), static_cast<size_t>(seq)));
         }
-        const Llama::Pending next = model_.forward_backward(follower_.replica().weights(), gradient_.tensor(),
-                                                            tokens, labels, 1.0f);
+        const DataParallel::Pending next = trainer_.forward_backward(tokens, labels, last);
         add_losses();
         in_flight = next;
         counted_ += std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; });
@@ -258,9 +257,9 @@ std::optional<Miner::Work> Miner::make_noise() {
                        .update(follower_.identity().hotkey())
                        .update_le<int64_t>(follower_.window())
                        .finish());
-    std::vector<float> noise(static_cast<size_t>(gradient_.size()));
+    std::vector<float> noise(static_cast<size_t>(follower_.replica().layout().parameters));
     for (float& value : noise) value = static_cast<float>(rng.uniform() - 0.5);
-    gradient_.upload(noise);
+    trainer_.set_gradient(noise);
     compress(1.0f);
     Work work;
     work.tokens = options_.micro_batch * follower_.description().seq * 4;

@@ -2,8 +2,7 @@
 // §3).
 #pragma once
 
-#include "engine/model/llama.h"
-#include "engine/optim/demo.h"
+#include "engine/parallel/data_parallel.h"
 #include "node/follower.h"
 
 namespace templar {
@@ -58,9 +57,7 @@ class Miner {
 
     MinerOptions options_;
     Follower follower_;
-    Llama model_;
-    Demo demo_;
-    DeviceArray gradient_;
+    DataParallel trainer_;
     Bytes payload_;
     int64_t counted_ = 0;               // labels that counted in the gradient
     double finish_ms_ = 500;            // running estimate of what follows training: compress, save

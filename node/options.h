@@ -17,7 +17,7 @@ struct NodeOptions {
     std::filesystem::path folder;    // this participant's own: key, data, checkpoint, events.jsonl
     std::string payload_bucket_url;  // where its payloads go; empty: folder/bucket
     Digest expected_run{};           // run_id the operator expects; zeros: take what is there
-    DeviceChoice device{.name = "cpu"};  // where it computes
+    DeviceChoice device{.name = "cpu"};  // where it computes; several: a miner trains on all, else the first
     int64_t last_window = -1;        // stop after applying this window's record; -1: never
     std::function<void(const std::string&)> say{};  // lines for the operator; empty: silent
 
@@ -31,8 +31,8 @@ struct NodeOptions {
     // How own buckets are opened: what a test puts something in between with.
     std::function<std::unique_ptr<Bucket>(const std::string& url, const BucketOptions& options)> open =
         open_bucket;
-    // How the device is opened: a test brings one of its own.
-    std::function<std::unique_ptr<Device>(const DeviceChoice& choice)> open_device = templar::open_device;
+    // How the devices are opened: a test brings its own.
+    std::function<std::vector<std::unique_ptr<Device>>(const DeviceChoice& choice)> open_devices = templar::open_devices;
 };
 
 }  // namespace templar

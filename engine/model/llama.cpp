@@ -366,6 +366,7 @@ void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens
     show("d.final_norm", -1, dnormed);
     ops_.rmsnorm_backward(stream_, dresidual, grads.final_norm, dnormed, {}, final.x, weights.final_norm,
                           final.rstd);
+    done(config_.layers);
 
     for (int64_t l = config_.layers - 1; l >= 0; --l) {
         const Layer w = weights.layer(l), g = grads.layer(l);
@@ -388,9 +389,11 @@ void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens
         linear_backward(dnormed, g.qkv, matrix(dqkv, SD), a.in.y, w.qkv);
         ops_.rmsnorm_backward(stream_, dresidual, g.input_norm, dnormed, dresidual, a.in.x, w.input_norm,
                               a.in.rstd);
+        done(l);
     }
     show("d.embed", -1, dresidual);
     ops_.embedding_backward(stream_, grads.embedding, dresidual, tokens);
+    done(-1);
 }
 
 Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<const int32_t> tokens,

@@ -76,6 +76,11 @@ class Llama {
     // All logits, (rows, seq, vocab), on the host: for tests, sampling and evaluation.
     void logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out);
 
+    // Called while forward_backward enqueues: the gradients of a layer's weights are complete (on the stream) when its number comes,
+    // those of the final norm and an untied head with config().layers, those of the embedding with -1, in the order of the backward.
+    using GradientsDone = std::function<void(int64_t layer)>;
+    void on_gradients(GradientsDone done) { gradients_done_ = std::move(done); }
+
     // For tests: called with each activation as it is computed. Names, in order: "embed"; per layer
     // "input_layernorm", "qkv", "qkv_rope", "attn", "mid", "post_attention_layernorm", "gate_up", "act",
     // "out"; "final_norm". On the way back the gradients "d.logits" (once per chunk of rows), "d.final_norm";
@@ -101,6 +106,9 @@ class Llama {
     void backward(const Weights& weights, const Weights& grads, Tensor tokens, int64_t rows);
     void linear(Tensor y, Tensor x, Tensor weight);
     void linear_backward(Tensor dx, Tensor dweight, Tensor dy, Tensor x, Tensor weight);
+    void done(int64_t layer) const {
+        if (gradients_done_) gradients_done_(layer);
+    }
     void show(std::string_view name, int64_t layer, const Tensor& values) const {
         if (observer_) observer_(name, layer, values);
     }
@@ -117,6 +125,7 @@ class Llama {
     std::array<std::unique_ptr<Pending::Slot>, 2> slots_;
     size_t next_slot_ = 0;
     Observer observer_;
+    GradientsDone gradients_done_;
 };
 
 // Genesis weights: N(0, 0.02) matrices, ones for norms, from a counter generator keyed by SHA-256("genesis" ‖

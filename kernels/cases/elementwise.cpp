@@ -25,11 +25,9 @@ CaseTensor output(const char* name, DType type, std::vector<int64_t> shape, doub
 CaseTensor normal(const char* name, DType type, std::vector<int64_t> shape, uint64_t seed, Role role = Role::input) {
     int64_t size = 1;
     for (int64_t extent : shape) size *= extent;
-    return {.name = name,
-            .dtype = type,
-            .role = role,
-            .shape = std::move(shape),
-            .floats = [=] { return normal_values(size, seed); }};
+    return {.name = name, .dtype = type, .role = role, .shape = std::move(shape), .floats = [=] {
+                return normal_values(size, seed);
+            }};
 }
 
 // Ids below `kinds`, small ones more often, as in a text.
@@ -43,7 +41,7 @@ CaseTensor ids(const char* name, int64_t size, int64_t kinds) {
             }};
 }
 
-// ---- embedding --------------------------------------------------------------------------------------------------------------
+// ---- embedding ----------------------------------------------------------------------------------------------------
 
 struct Embedding {
     int64_t tokens, vocab, channels;
@@ -65,24 +63,26 @@ OpCase embedding_forward(DType compute, const Embedding& e) {
 OpCase embedding_backward(DType compute, const Embedding& e) {
     CaseTensor dtable = normal("dtable", DType::f32, {e.vocab, e.channels}, 1, Role::in_out);
     dtable.limit = 0;  // rows are added in ascending order, from what was there on
-    const int64_t kinds = std::min(e.tokens, e.vocab);  // at most
-    return {.op = "embedding_backward",
-            .shape = e.shape(),
-            .tensors = {dtable, normal("dout", compute, {e.tokens, e.channels}, 2), ids("ids", e.tokens, e.vocab),
-                        normal("table", compute, {e.vocab, e.channels}, 3), output("out", compute, {e.tokens, e.channels})},
-            .run = [](const Ops& ops, Stream& stream,
-                      const CaseTensors& t) { ops.embedding_backward(stream, t["dtable"], t["dout"], t["ids"]); },
-            .bytes = count(bytes_of(compute), e.tokens, e.channels) + count(8, kinds, e.channels),
-            .items = count(e.tokens),
-            .item = "tokens",
-            .gradient = {{.forward = [](const Ops& ops, Stream& stream,
-                                        const CaseTensors& t) { ops.embedding_forward(stream, t["out"], t["table"], t["ids"]); },
-                          .output = "out",
-                          .output_gradient = "dout",
-                          .inputs = {{"table", "dtable"}}}}};
+    const int64_t most_kinds = std::min(e.tokens, e.vocab);
+    return {
+        .op = "embedding_backward",
+        .shape = e.shape(),
+        .tensors = {dtable, normal("dout", compute, {e.tokens, e.channels}, 2), ids("ids", e.tokens, e.vocab),
+                    normal("table", compute, {e.vocab, e.channels}, 3), output("out", compute, {e.tokens, e.channels})},
+        .run = [](const Ops& ops, Stream& stream,
+                  const CaseTensors& t) { ops.embedding_backward(stream, t["dtable"], t["dout"], t["ids"]); },
+        .bytes = count(bytes_of(compute), e.tokens, e.channels) + count(8, most_kinds, e.channels),
+        .items = count(e.tokens),
+        .item = "tokens",
+        .gradient = {
+            {.forward = [](const Ops& ops, Stream& stream,
+                           const CaseTensors& t) { ops.embedding_forward(stream, t["out"], t["table"], t["ids"]); },
+             .output = "out",
+             .output_gradient = "dout",
+             .inputs = {{"table", "dtable"}}}}};
 }
 
-// ---- RMSNorm ----------------------------------------------------------------------------------------------------------------
+// ---- RMSNorm ------------------------------------------------------------------------------------------------------
 
 struct Rows {
     int64_t rows, channels;
@@ -90,15 +90,16 @@ struct Rows {
 };
 
 OpCase rmsnorm_forward(DType compute, const Rows& r) {
-    return {.op = "rmsnorm_forward",
-            .shape = r.shape(),
-            .tensors = {output("y", compute, {r.rows, r.channels}), output("rstd", DType::f32, {r.rows}),
-                        normal("x", compute, {r.rows, r.channels}, 1), normal("weight", compute, {r.channels}, 2)},
-            .run = [](const Ops& ops, Stream& stream,
-                      const CaseTensors& t) { ops.rmsnorm_forward(stream, t["y"], t["rstd"], t["x"], t["weight"], eps); },
-            .bytes = count(2 * bytes_of(compute), r.rows, r.channels),
-            .items = count(r.rows),
-            .item = "tokens"};
+    return {
+        .op = "rmsnorm_forward",
+        .shape = r.shape(),
+        .tensors = {output("y", compute, {r.rows, r.channels}), output("rstd", DType::f32, {r.rows}),
+                    normal("x", compute, {r.rows, r.channels}, 1), normal("weight", compute, {r.channels}, 2)},
+        .run = [](const Ops& ops, Stream& stream,
+                  const CaseTensors& t) { ops.rmsnorm_forward(stream, t["y"], t["rstd"], t["x"], t["weight"], eps); },
+        .bytes = count(2 * bytes_of(compute), r.rows, r.channels),
+        .items = count(r.rows),
+        .item = "tokens"};
 }
 
 OpCase add_rmsnorm_forward(DType compute, const Rows& r) {
@@ -129,21 +130,23 @@ OpCase rmsnorm_backward(DType compute, const Rows& r, Residual residual) {
         std::vector<float> squares(static_cast<size_t>(r.rows));
         const std::vector<float> v = values();
         for (int64_t i = 0; i < size; ++i) {
-            const float value = compute == DType::bf16 ? to_float(to_bf16(v[static_cast<size_t>(i)])) : v[static_cast<size_t>(i)];
+            const float value =
+                compute == DType::bf16 ? to_float(to_bf16(v[static_cast<size_t>(i)])) : v[static_cast<size_t>(i)];
             squares[static_cast<size_t>(i / r.channels)] += value * value;
         }
         for (float& value : squares) value = 1 / std::sqrt(value / static_cast<float>(r.channels) + eps);
         return squares;
     };
-    OpCase result{
-        .op = "rmsnorm_backward",
-        .shape = r.shape(),
-        .tensors = {output("dx", compute, {r.rows, r.channels}), normal("dweight", DType::f32, {r.channels}, 4, Role::in_out),
-                    normal("dy", compute, {r.rows, r.channels}, 2), x, normal("weight", compute, {r.channels}, 3), rstd},
-        .run = {},
-        .bytes = count((residual == Residual::absent ? 3 : 4) * bytes_of(compute), r.rows, r.channels),
-        .items = count(r.rows),
-        .item = "tokens"};
+    OpCase result{.op = "rmsnorm_backward",
+                  .shape = r.shape(),
+                  .tensors = {output("dx", compute, {r.rows, r.channels}),
+                              normal("dweight", DType::f32, {r.channels}, 4, Role::in_out),
+                              normal("dy", compute, {r.rows, r.channels}, 2), x,
+                              normal("weight", compute, {r.channels}, 3), rstd},
+                  .run = {},
+                  .bytes = count((residual == Residual::absent ? 3 : 4) * bytes_of(compute), r.rows, r.channels),
+                  .items = count(r.rows),
+                  .item = "tokens"};
     switch (residual) {
         case Residual::absent:
             result.tensors.push_back(output("y", compute, {r.rows, r.channels}));
@@ -163,7 +166,8 @@ OpCase rmsnorm_backward(DType compute, const Rows& r, Residual residual) {
             result.shape += "-residual";
             result.tensors.push_back(normal("dresidual", compute, {r.rows, r.channels}, 5));
             result.run = [](const Ops& ops, Stream& stream, const CaseTensors& t) {
-                ops.rmsnorm_backward(stream, t["dx"], t["dweight"], t["dy"], t["dresidual"], t["x"], t["weight"], t["rstd"]);
+                ops.rmsnorm_backward(stream, t["dx"], t["dweight"], t["dy"], t["dresidual"], t["x"], t["weight"],
+                                     t["rstd"]);
             };
             break;
         case Residual::in_place:
@@ -177,7 +181,7 @@ OpCase rmsnorm_backward(DType compute, const Rows& r, Residual residual) {
     return result;
 }
 
-// ---- RoPE -------------------------------------------------------------------------------------------------------------------
+// ---- RoPE ---------------------------------------------------------------------------------------------------------
 
 struct Heads {
     int64_t batch, sequence, heads, size, rotated;
@@ -191,7 +195,8 @@ OpCase rope_table(int64_t positions, int64_t size) {
     return {.op = "rope_table",
             .shape = fmt::format("{}x{}", positions, size),
             .tensors = {output("table", DType::f32, {positions, size / 2, 2})},
-            .run = [](const Ops& ops, Stream& stream, const CaseTensors& t) { ops.rope_table(stream, t["table"], 500000.0f); },
+            .run = [](const Ops& ops, Stream& stream,
+                      const CaseTensors& t) { ops.rope_table(stream, t["table"], 500000.0f); },
             .bytes = count(4, positions, size)};
 }
 
@@ -215,10 +220,7 @@ OpCase rope(DType compute, const Heads& h, bool backward) {
                   .bytes = count(2 * bytes_of(compute), h.batch * h.sequence, h.rotated * h.size),
                   .items = count(h.batch, h.sequence),
                   .item = "tokens"};
-    if (h.positions) {
-        result.tensors.push_back(ids("positions", h.batch * h.sequence, table_positions));
-        result.tensors.back().shape = {h.batch * h.sequence};
-    }
+    if (h.positions) result.tensors.push_back(ids("positions", h.batch * h.sequence, table_positions));
     const auto positions = [given = h.positions](const CaseTensors& t) { return given ? t["positions"] : Tensor(); };
     const RunCase forward = [=, rotated = h.rotated](const Ops& ops, Stream& stream, const CaseTensors& t) {
         ops.rope_forward(stream, t["x"], t["table"], positions(t), rotated);
@@ -233,7 +235,7 @@ OpCase rope(DType compute, const Heads& h, bool backward) {
     return result;
 }
 
-// ---- SwiGLU -----------------------------------------------------------------------------------------------------------------
+// ---- SwiGLU -------------------------------------------------------------------------------------------------------
 
 void swiglu_forward_run(const Ops& ops, Stream& stream, const CaseTensors& t) {
     ops.swiglu_forward(stream, t["act"], t["gate_up"]);
@@ -242,7 +244,8 @@ void swiglu_forward_run(const Ops& ops, Stream& stream, const CaseTensors& t) {
 OpCase swiglu_forward(DType compute, const Rows& r) {
     return {.op = "swiglu_forward",
             .shape = r.shape(),
-            .tensors = {output("act", compute, {r.rows, r.channels}), normal("gate_up", compute, {r.rows, 2 * r.channels}, 1)},
+            .tensors = {output("act", compute, {r.rows, r.channels}),
+                        normal("gate_up", compute, {r.rows, 2 * r.channels}, 1)},
             .run = swiglu_forward_run,
             .bytes = count(3 * bytes_of(compute), r.rows, r.channels),
             .items = count(r.rows),
@@ -251,24 +254,25 @@ OpCase swiglu_forward(DType compute, const Rows& r) {
 
 OpCase swiglu_backward(DType compute, const Rows& r, bool in_place) {
     const std::string gradient = in_place ? "gate_up" : "dgate_up";
-    OpCase result{.op = "swiglu_backward",
-                  .shape = r.shape() + (in_place ? "-in-place" : ""),
-                  .tensors = {normal("gate_up", compute, {r.rows, 2 * r.channels}, 1, in_place ? Role::in_out : Role::input),
-                              normal("dact", compute, {r.rows, r.channels}, 2), output("act", compute, {r.rows, r.channels})},
-                  .run = [=](const Ops& ops, Stream& stream,
-                             const CaseTensors& t) { ops.swiglu_backward(stream, t[gradient], t["dact"], t["gate_up"]); },
-                  .bytes = count(5 * bytes_of(compute), r.rows, r.channels),
-                  .items = count(r.rows),
-                  .item = "tokens",
-                  .gradient = {{.forward = swiglu_forward_run,
-                                .output = "act",
-                                .output_gradient = "dact",
-                                .inputs = {{"gate_up", gradient}}}}};
+    OpCase result{
+        .op = "swiglu_backward",
+        .shape = r.shape() + (in_place ? "-in-place" : ""),
+        .tensors = {normal("gate_up", compute, {r.rows, 2 * r.channels}, 1, in_place ? Role::in_out : Role::input),
+                    normal("dact", compute, {r.rows, r.channels}, 2), output("act", compute, {r.rows, r.channels})},
+        .run = [=](const Ops& ops, Stream& stream,
+                   const CaseTensors& t) { ops.swiglu_backward(stream, t[gradient], t["dact"], t["gate_up"]); },
+        .bytes = count(5 * bytes_of(compute), r.rows, r.channels),
+        .items = count(r.rows),
+        .item = "tokens",
+        .gradient = {{.forward = swiglu_forward_run,
+                      .output = "act",
+                      .output_gradient = "dact",
+                      .inputs = {{"gate_up", gradient}}}}};
     if (!in_place) result.tensors.push_back(output("dgate_up", compute, {r.rows, 2 * r.channels}));
     return result;
 }
 
-// ---- optimiser --------------------------------------------------------------------------------------------------------------
+// ---- optimiser ----------------------------------------------------------------------------------------------------
 
 OpCase adamw(DType compute, int64_t size) {
     const bool rounded = compute == DType::bf16;
@@ -278,25 +282,26 @@ OpCase adamw(DType compute, int64_t size) {
         for (float& value : squares) value *= value;
         return squares;
     };
-    OpCase result{.op = "adamw",
-                  .shape = fmt::format("{}", size),
-                  .tensors = {normal("params", DType::f32, {size}, 1, Role::in_out),
-                              normal("m", DType::f32, {size}, 2, Role::in_out), v, normal("grads", DType::f32, {size}, 4)},
-                  .run =
-                      [=](const Ops& ops, Stream& stream, const CaseTensors& t) {
-                          ops.adamw(stream, t["params"], rounded ? t["weights"] : Tensor(), t["m"], t["v"], t["grads"],
-                                    {.lr = 1e-2f,
-                                     .beta1 = 0.9f,
-                                     .beta2 = 0.95f,
-                                     .eps = 1e-8f,
-                                     .weight_decay = 0.1f,
-                                     .bias1 = 0.271f,
-                                     .bias2 = 0.142625f,
-                                     .grad_scale = 0.37f});
-                      },
-                  .bytes = count(28 + (rounded ? 2 : 0), size),
-                  .items = count(size),
-                  .item = "parameters"};
+    OpCase result{
+        .op = "adamw",
+        .shape = fmt::format("{}", size),
+        .tensors = {normal("params", DType::f32, {size}, 1, Role::in_out),
+                    normal("m", DType::f32, {size}, 2, Role::in_out), v, normal("grads", DType::f32, {size}, 4)},
+        .run =
+            [=](const Ops& ops, Stream& stream, const CaseTensors& t) {
+                ops.adamw(stream, t["params"], rounded ? t["weights"] : Tensor(), t["m"], t["v"], t["grads"],
+                          {.lr = 1e-2f,
+                           .beta1 = 0.9f,
+                           .beta2 = 0.95f,
+                           .eps = 1e-8f,
+                           .weight_decay = 0.1f,
+                           .bias1 = 0.271f,
+                           .bias2 = 0.142625f,
+                           .grad_scale = 0.37f});
+            },
+        .bytes = count(28 + (rounded ? 2 : 0), size),
+        .items = count(size),
+        .item = "parameters"};
     if (rounded) result.tensors.push_back(output("weights", DType::bf16, {size}));
     return result;
 }
@@ -323,7 +328,7 @@ OpCase sum_of_squares(int64_t size) {
             .item = "parameters"};
 }
 
-// ---- sizes ------------------------------------------------------------------------------------------------------------------
+// ---- sizes --------------------------------------------------------------------------------------------------------
 
 struct Sizes {
     std::vector<Embedding> embeddings;
@@ -336,8 +341,8 @@ struct Sizes {
 Sizes sizes_of(CaseSizes sizes) {
     switch (sizes) {
         case CaseSizes::small:
-            // Around the numbers that kernels care about: packs of 4 and 8, warps, rows in registers or not, more rows than
-            // blocks, ids that come back after more than a thousand others.
+            // Around the numbers that kernels care about: packs of 4 and 8, warps, rows in registers or not, more rows
+            // than blocks, ids that come back after more than a thousand others.
             return {.embeddings = {{1, 1, 1}, {5, 3, 80}, {41, 50, 33}, {1200, 700, 8}},
                     .norms = {{1, 3}, {7, 80}, {5, 33}, {301, 64}, {3, 1028}, {2, 2048}, {3, 4096}, {2, 8200}},
                     .activations = {{1, 1}, {7, 80}, {5, 33}, {3, 2504}},

@@ -53,7 +53,8 @@ void forward_run(const Ops& ops, Stream& stream, const CaseTensors& t) {
 OpCase cross_entropy_forward(DType compute, const CrossEntropy& c) {
     return {.op = "cross_entropy_forward",
             .shape = c.shape(),
-            .tensors = {{.name = "losses", .role = Role::output, .shape = {c.rows}}, logits_of(compute, c, Role::input),
+            .tensors = {{.name = "losses", .role = Role::output, .shape = {c.rows}},
+                        logits_of(compute, c, Role::input),
                         labels_of(c)},
             .run = forward_run,
             .bytes = static_cast<double>(bytes_of(compute) * c.rows * c.vocab),
@@ -66,13 +67,15 @@ OpCase cross_entropy_fused(DType compute, const CrossEntropy& c) {
     OpCase result{.op = "cross_entropy_fused",
                   .shape = c.shape(),
                   .tensors = {{.name = "losses", .role = Role::output, .shape = {c.rows}},
-                              logits_of(compute, c, Role::in_out), labels_of(c),
-                              {.name = "scales", .shape = {c.rows}, .floats = [=] {
-                                   return std::vector<float>(static_cast<size_t>(c.rows), scale);
-                               }}},
-                  .run = [](const Ops& ops, Stream& stream, const CaseTensors& t) {
-                      ops.cross_entropy_fused(stream, t["losses"], t["logits"], t["labels"], scale);
-                  },
+                              logits_of(compute, c, Role::in_out),
+                              labels_of(c),
+                              {.name = "scales",
+                               .shape = {c.rows},
+                               .floats = [=] { return std::vector<float>(static_cast<size_t>(c.rows), scale); }}},
+                  .run =
+                      [](const Ops& ops, Stream& stream, const CaseTensors& t) {
+                          ops.cross_entropy_fused(stream, t["losses"], t["logits"], t["labels"], scale);
+                      },
                   .bytes = static_cast<double>(2 * bytes_of(compute) * c.rows * c.vocab),
                   .items = static_cast<double>(c.rows),
                   .item = "tokens"};
@@ -87,10 +90,18 @@ OpCase cross_entropy_fused(DType compute, const CrossEntropy& c) {
 std::vector<CrossEntropy> cross_entropies(CaseSizes sizes) {
     switch (sizes) {
         case CaseSizes::small:
-            // One logit, fewer than a pack, odd rows (which start anywhere), whole packs, more than a block's threads have, and
-            // a row too long for shared memory.
-            return {{1, 1}, {6, 3}, {9, 33}, {7, 257}, {5, 4096}, {2, 9001}, {6, 515, Logits::large}, {6, 515, Logits::masked},
-                    {1, 83001}, {1, 83001, Logits::masked}};
+            // One logit, fewer than a pack, odd rows (which start anywhere), whole packs, more than a block's threads
+            // have, and a row too long for shared memory.
+            return {{1, 1},
+                    {6, 3},
+                    {9, 33},
+                    {7, 257},
+                    {5, 4096},
+                    {2, 9001},
+                    {6, 515, Logits::large},
+                    {6, 515, Logits::masked},
+                    {1, 83001},
+                    {1, 83001, Logits::masked}};
         case CaseSizes::model: return {{4096, 32000}};  // of 32,768 rows: 262 MB in bf16
         case CaseSizes::laptop: return {{8 * 256, 4096}};
     }

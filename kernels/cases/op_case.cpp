@@ -12,12 +12,10 @@
 
 namespace templar {
 
-// Weak until each of the files is there.
-[[gnu::weak]] std::vector<OpCase> elementwise_cases(DType compute, CaseSizes sizes);
+// Weak until their files are there.
 [[gnu::weak]] std::vector<OpCase> attention_cases(DType compute, CaseSizes sizes);
-[[gnu::weak]] std::vector<OpCase> loss_cases(DType compute, CaseSizes sizes);
+[[gnu::weak]] std::vector<OpCase> loss_eval_cases(DType compute, CaseSizes sizes);
 [[gnu::weak]] std::vector<OpCase> compress_cases(DType compute, CaseSizes sizes);
-[[gnu::weak]] std::vector<OpCase> exact_cases(DType compute, CaseSizes sizes);
 
 namespace {
 
@@ -232,7 +230,7 @@ double normalised_error(std::span<const double> x, std::span<const double> y) { 
 
 std::vector<OpCase> op_cases(DType compute, CaseSizes sizes) {
     std::vector<OpCase> all;
-    for (auto cases : {elementwise_cases, attention_cases, loss_cases, matmul_cases, compress_cases, exact_cases})
+    for (auto cases : {elementwise_cases, attention_cases, loss_cases, loss_eval_cases, matmul_cases, compress_cases, exact_cases})
         if (cases) std::ranges::move(cases(compute, sizes), std::back_inserter(all));
     return all;
 }

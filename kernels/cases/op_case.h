@@ -83,7 +83,8 @@ enum class CaseSizes {
 std::vector<OpCase> op_cases(DType compute, CaseSizes sizes);
 std::vector<OpCase> elementwise_cases(DType compute, CaseSizes sizes);  // embedding, norms, RoPE, SwiGLU, optimiser
 std::vector<OpCase> attention_cases(DType compute, CaseSizes sizes);
-std::vector<OpCase> loss_cases(DType compute, CaseSizes sizes);         // cross-entropy, loss_eval
+std::vector<OpCase> loss_cases(DType compute, CaseSizes sizes);         // cross-entropy
+std::vector<OpCase> loss_eval_cases(DType compute, CaseSizes sizes);
 std::vector<OpCase> matmul_cases(DType compute, CaseSizes sizes);
 std::vector<OpCase> compress_cases(DType compute, CaseSizes sizes);     // DCT, demo_compress
 std::vector<OpCase> exact_cases(DType compute, CaseSizes sizes);        // merge_apply … state_tree

@@ -28,7 +28,8 @@ struct Factors {
 
 template <int n>
 __global__ void __launch_bounds__(block_threads)
-adamw_kernel(float* params, __nv_bfloat16* weights, float* m, float* v, const float* grads, Factors f, int64_t begin, int64_t end) {
+    adamw_kernel(float* params, __nv_bfloat16* weights, float* m, float* v, const float* grads, Factors f,
+                 int64_t begin, int64_t end) {
     const int64_t i = begin + (int64_t{blockIdx.x} * block_threads + threadIdx.x) * n;
     if (i >= end) return;
     const Floats<n> gradient = load<n>(grads + i, Use::streaming);
@@ -48,13 +49,13 @@ adamw_kernel(float* params, __nv_bfloat16* weights, float* m, float* v, const fl
 
 template <int n>
 __global__ void __launch_bounds__(block_threads)
-round_kernel(__nv_bfloat16* weights, const float* params, int64_t begin, int64_t end) {
+    round_kernel(__nv_bfloat16* weights, const float* params, int64_t begin, int64_t end) {
     const int64_t i = begin + (int64_t{blockIdx.x} * block_threads + threadIdx.x) * n;
     if (i < end) store(weights + i, load<n>(params + i, Use::streaming), Use::streaming);
 }
 
-// run.operator()<n>(begin, end, blocks): `count` parameters in packs of n, and what is left (everything, where an address is
-// not a multiple of 16 bytes) one by one.
+// run.operator()<n>(begin, end, blocks): `count` parameters in packs of n, and what is left (everything, where an
+// address is not a multiple of 16 bytes) one by one.
 template <int pack, class Run>
 void with_flat(int64_t count, bool aligned, Run&& run) {
     const int64_t packed = aligned ? count - count % pack : 0;
@@ -77,8 +78,8 @@ void adamw(Stream& stream, Tensor params, Tensor weights, Tensor m, Tensor v, Te
                           .eps = step.eps};
     const bool aligned = whole_packs<float>(0, params.data, weights.data, m.data, v.data, grads.data);
     with_flat<4>(params.numel(), aligned, [&]<int n>(int64_t begin, int64_t end, dim3 blocks) {
-        launch(stream, name, blocks, block_threads, 0, adamw_kernel<n>, params.f32(), data<__nv_bfloat16>(weights), m.f32(),
-               v.f32(), grads.f32(), factors, begin, end);
+        launch(stream, name, blocks, block_threads, 0, adamw_kernel<n>, params.f32(), data<__nv_bfloat16>(weights),
+               m.f32(), v.f32(), grads.f32(), factors, begin, end);
     });
 }
 
@@ -88,7 +89,8 @@ void round_weights(Stream& stream, Tensor weights, Tensor params) {
     require_type(name, DType::bf16, {weights});
     const bool aligned = whole_packs<float>(0, params.data, weights.data);
     with_flat<8>(params.numel(), aligned, [&]<int n>(int64_t begin, int64_t end, dim3 blocks) {
-        launch(stream, name, blocks, block_threads, 0, round_kernel<n>, data<__nv_bfloat16>(weights), params.f32(), begin, end);
+        launch(stream, name, blocks, block_threads, 0, round_kernel<n>, data<__nv_bfloat16>(weights), params.f32(),
+               begin, end);
     });
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 // `out` may be theta.
 template <int n, class Out>
-__global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
+__global__ void __launch_bounds__(patch_threads, blocks_per_multiprocessor)
     apply_candidate_kernel(Out* out, const float* theta, const __grid_constant__ Chunks chunks,
                            const __grid_constant__ PeerList<1> peer, float step) {
     auto& storage = shared_storage<ChunkStorage>();
@@ -51,7 +51,7 @@ void apply_candidate(Stream& stream, Tensor out, Tensor theta, ChunkGrid grid, S
     with_compute_type(name, out.dtype, [&]<class Out>() {
         const auto kernel = packs_of(grid, theta.f32(), data<Out>(out)) ? apply_candidate_kernel<4, Out>
                                                                         : apply_candidate_kernel<1, Out>;
-        launch(stream, name, persistent_blocks(stream, chunks), chunk_threads, sizeof(ChunkStorage), kernel, data<Out>(out),
+        launch(stream, name, persistent_blocks(stream, chunks), patch_threads, sizeof(ChunkStorage), kernel, data<Out>(out),
                theta.f32(), chunks, list, step);
     });
 }

@@ -1,15 +1,17 @@
-// loss_i = log Σ_v e^(z_iv) - z_i,label; d(logits) = scale·(softmax - onehot), written over the logits. Rows with a label below
-// 0 are ignored: loss and gradient 0.
+// loss_i = log Σ_v e^(z_iv) - z_i,label; d(logits) = scale·(softmax - onehot), written over the logits. Rows with a
+// label below 0 are ignored: loss and gradient 0.
 //
 //     logits (N, V), labels (N), losses (N) fp32
 //
-// Bound by memory: N·V numbers read, and written where the gradient is asked for. One block has a row and copies it to shared
-// memory at once (a row of 32,000 bf16 numbers is 64 KB: three are on their way to a multiprocessor at the same time), so that it
-// is read once, for the sum and for the gradient. Only rows longer than 160 KB, 81,920 bf16 numbers, are read twice.
+// Bound by memory: N·V numbers read, and written where the gradient is asked for. One block has a row and copies it to
+// shared memory at once (a row of 32,000 bf16 numbers is 64 KB: three are on their way to a multiprocessor at the same
+// time), so that it is read once, for the sum and for the gradient. Only rows longer than 160 KB, 81,920 bf16 numbers,
+// are read twice.
 //
-// The exponentials are powers of two, e^(z - max) = 2^(z·log2 e - max2) with max2 = max·log2 e rounded to fp32: the same max2 in
-// every place, so its rounding cancels, and one fused multiply-add comes before each exponential. Maximum and sum are found in
-// one pass: a thread's sum is relative to the largest number it has seen, and scaled down when a larger one comes.
+// The exponentials are powers of two, e^(z - max) = 2^(z·log2 e - max2) with max2 = max·log2 e rounded to fp32: the
+// same max2 in every place, so its rounding cancels, and one fused multiply-add comes before each exponential. Maximum
+// and sum are found in one pass: a thread's sum is relative to the largest number it has seen, and scaled down when a
+// larger one comes.
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/launch.h"
@@ -33,8 +35,8 @@ struct alignas(16) CrossEntropyStorage {
     // Behind it: the row's packs, each for the thread that copied it.
 };
 
-// A row of V numbers and who has which: thread t has packs t, t + threads, … and, as V may be odd and the row need not start on
-// 16 bytes, one of the up to 2·(n - 1) numbers outside of the packs.
+// A row of V numbers and who has which: thread t has packs t, t + threads, … and, as V may be odd and the row need not
+// start on 16 bytes, one of the up to 2·(n - 1) numbers outside of the packs.
 template <class T>
 struct Row {
     static constexpr int n = pack_size<T>;
@@ -87,7 +89,7 @@ struct Sum {
 // One block for each row. in_shared: its packs are in shared memory.
 template <class T, bool gradient, bool in_shared>
 __global__ void __launch_bounds__(max_threads, 3)
-cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scale, int vocab) {
+    cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scale, int vocab) {
     constexpr int n = pack_size<T>;
     CrossEntropyStorage& shared = shared_storage<CrossEntropyStorage>();
     Pack<T>* const copied = reinterpret_cast<Pack<T>*>(&shared + 1);
@@ -118,7 +120,8 @@ cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scal
     const float max2 = block_max(own.max2, shared.max);
     const float sum = block_sum(own.sum * exp2_approx(own.max2 - max2), shared.sum);
     if (thread == 0) {
-        const double above_label = static_cast<double>(max2) - static_cast<double>(label_logit) * static_cast<double>(log2_e);
+        const double above_label =
+            static_cast<double>(max2) - static_cast<double>(label_logit) * static_cast<double>(log2_e);
         losses[blockIdx.x] = logf(sum) + static_cast<float>(ln_2 * above_label);
     }
 
@@ -146,7 +149,8 @@ void cross_entropy(Stream& stream, const char* name, Tensor losses, Tensor logit
         const int64_t packs = vocab / pack_size<T>, row_bytes = packs * int64_t{sizeof(Pack<T>)};
         const bool in_shared = row_bytes <= max_row_bytes;
         const int64_t threads = std::clamp<int64_t>(round_up(packs, 32), 32, max_threads);
-        const auto kernel = in_shared ? cross_entropy_kernel<T, gradient, true> : cross_entropy_kernel<T, gradient, false>;
+        const auto kernel =
+            in_shared ? cross_entropy_kernel<T, gradient, true> : cross_entropy_kernel<T, gradient, false>;
         const int64_t shared_bytes = int64_t{sizeof(CrossEntropyStorage)} + (in_shared ? row_bytes : 0);
         launch(stream, name, grid_of(rows), grid_of(threads), static_cast<size_t>(shared_bytes), kernel, losses.f32(),
                data<T>(logits), labels.i32(), scale, static_cast<int>(vocab));

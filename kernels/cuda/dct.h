@@ -4,15 +4,17 @@
 // Both leave the coefficients, divided by `scale`, in a ChunkValues, and both need as many barriers as they have passes.
 #pragma once
 
-#include "kernels/cuda/cuda.h"
-#include "kernels/dct_basis.h"
-#include "kernels/sparse.h"
+#include "base/error.h"
+#include "kernels/cuda/basis.h"
+#include "kernels/cuda/sparse.h"
+#include "kernels/cuda/vector.h"
 
 #include <cstdint>
+#include <limits>
 
 namespace templar::cuda {
 
-inline constexpr int chunk_threads = 64;
+inline constexpr int dct_threads = 64;
 
 // The values of a chunk, value i at slot(i): 4 floats of padding after each 64. In a 64 × 64 chunk a warp then touches all banks
 // equally whether its threads share a row, a column, or read 16 bytes of a row each.
@@ -34,10 +36,7 @@ struct ChunkMap {
     __device__ __forceinline__ int64_t corner(uint32_t chunk) const {
         return static_cast<int64_t>(chunk / across) * edge_rows * cols + chunk % across * edge_cols;
     }
-    bool all_64() const { return edge_rows == max_chunk_edge && edge_cols == max_chunk_edge; }
 };
-// Host, as the other make_ functions. Throws Error(internal) for 2^32 chunks and more, and for a grid that does not divide its tensor.
-ChunkMap make_chunk_map(const char* operation, const ChunkGrid& grid);
 
 // ---- the fast transform -------------------------------------------------------------------------------------------------------
 // Without its normalisation, DCT-II(N): x[b] <- Σ_j x[j]·cos(π(2j + 1)b/(2N)) and DCT-IV(N): Σ_j x[j]·cos(π(2j + 1)(2b + 1)/(4N)).
@@ -122,7 +121,7 @@ __device__ __forceinline__ void dct_iv(float (&x)[N]) {
 
 // Chunks of 64 × 64. Thread t transforms column t, straight from global memory (64 loads in flight), then row t.
 struct FastDct {
-    static constexpr bool whole_rows = true;  // the chunk is 64 rows of 64
+    static constexpr int size = max_chunk_size;
     static constexpr float scale = 1.0f / 32;  // sqrt(2/64) for each dimension, a power of two
     struct Shared {};
 
@@ -140,47 +139,29 @@ struct FastDct {
         for (int u = 0; u < max_chunk_edge; ++u) chunk.values[u * chunk_row + t] = line[u];
         __syncthreads();
 
-        float4* row = reinterpret_cast<float4*>(chunk.values + t * chunk_row);
+        float* const row = chunk.values + t * chunk_row;
 #pragma unroll
-        for (int q = 0; q < max_chunk_edge / 4; ++q) {
-            const float4 four = row[q];
-            line[4 * q] = four.x;
-            line[4 * q + 1] = four.y;
-            line[4 * q + 2] = four.z;
-            line[4 * q + 3] = four.w;
+        for (int l = 0; l < max_chunk_edge; l += 4) {
+            const Floats<4> four = load<4>(row + l);
+            for (int e = 0; e < 4; ++e) line[l + e] = four[e];
         }
         dct_ii(line);
         line[0] = __fmul_rn(line[0], sqrt_half);
 #pragma unroll
-        for (int q = 0; q < max_chunk_edge / 4; ++q)
-            row[q] = float4{line[4 * q], line[4 * q + 1], line[4 * q + 2], line[4 * q + 3]};
+        for (int v = 0; v < max_chunk_edge; v += 4)
+            store<4>(row + v, Floats<4>{{line[v], line[v + 1], line[v + 2], line[v + 3]}});
         __syncthreads();
     }
 };
 
 // ---- chunks of any size -------------------------------------------------------------------------------------------------------
 
-// The basis of one edge length n, small enough for a kernel's parameters: B[j][b] of dct_basis(n) is ±wave[m], where m is the
-// angle (2j + 1)·b in units of π/(2n), folded into 0 … n; the same bits.
-struct DctBasis {
-    int n = 1;
-    float constant = 1;              // b = 0
-    float wave[max_chunk_edge + 1];  // sqrt(2/n)·cos(π·m/(2n)) for m = 0 … n
-
-    __device__ __forceinline__ float at(int j, int b) const {
-        if (b == 0) return constant;
-        int m = (2 * j + 1) * b % (4 * n);
-        m = m > 2 * n ? 4 * n - m : m;
-        return m > n ? -wave[2 * n - m] : wave[m];
-    }
-};
-DctBasis make_dct_basis(int n);
-
 // Two products with the basis. Slow beside FastDct, and only small or oddly shaped tensors take it.
 struct AnyDct {
-    static constexpr bool whole_rows = false;
+    static constexpr int size = 0;  // not known when compiling
     static constexpr float scale = 1;
-    DctBasis rows, cols;
+    BasisValues row_values, col_values;
+    int h, w;  // edge_rows, edge_cols
 
     static constexpr int tile = 4;                      // sums of one thread
     static constexpr int turned_row = max_chunk_edge + 1;  // odd: a column lies in 64 different banks
@@ -195,10 +176,9 @@ struct AnyDct {
     __device__ void prepare(Shared& shared) const { fill_bases(shared, false); }
     __device__ void prepare_decode(Shared& shared) const { fill_bases(shared, true); }
 
-    // chunk <- the coefficients of x (rows.n, cols.n) with the given row stride.
+    // chunk <- the coefficients of x (h, w) with the given row stride.
     __device__ void encode(ChunkValues& chunk, Shared& shared, const float* x, int64_t stride) const {
-        const int h = rows.n, w = cols.n;
-        for (int i = static_cast<int>(threadIdx.x); i < h * w; i += chunk_threads)
+        for (int i = static_cast<int>(threadIdx.x); i < h * w; i += dct_threads)
             chunk.values[i / w * chunk_row + i % w] = x[i / w * stride + i % w];
         __syncthreads();
         multiply(shared.row_basis, h, chunk.values, chunk_row, w,
@@ -209,10 +189,9 @@ struct AnyDct {
         __syncthreads();
     }
 
-    // x <- the inverse transform of coef (rows.n, cols.n), dense. After prepare_decode().
+    // x <- the inverse transform of coef (h, w), dense. After prepare_decode().
     __device__ void decode(float* x, int64_t stride, ChunkValues& chunk, Shared& shared, const float* coef) const {
-        const int h = rows.n, w = cols.n;
-        for (int i = static_cast<int>(threadIdx.x); i < h * w; i += chunk_threads)
+        for (int i = static_cast<int>(threadIdx.x); i < h * w; i += dct_threads)
             chunk.values[i / w * chunk_row + i % w] = coef[i];
         __syncthreads();
         multiply(shared.row_basis, h, chunk.values, chunk_row, w,
@@ -221,38 +200,39 @@ struct AnyDct {
         multiply(shared.col_basis, w, shared.turned, turned_row, h,
                  [&](int j, int l, float sum) { chunk.values[j * chunk_row + l] = sum; });
         __syncthreads();
-        for (int i = static_cast<int>(threadIdx.x); i < h * w; i += chunk_threads)
+        for (int i = static_cast<int>(threadIdx.x); i < h * w; i += dct_threads)
             x[i / w * stride + i % w] = chunk.values[i / w * chunk_row + i % w];
         __syncthreads();
     }
 
   private:
-    __device__ static void fill_basis(float* matrix, const DctBasis& basis, bool transposed) {
-        for (int i = static_cast<int>(threadIdx.x); i < basis.n * max_chunk_edge; i += chunk_threads) {
+    __device__ static void fill_basis(float* matrix, const BasisValues& basis, int n, bool transposed, float* staged) {
+        const int t = static_cast<int>(threadIdx.x);
+        for (int m = t; m < 4 * n; m += dct_threads) staged[m] = basis.others[m];
+        __syncthreads();
+        for (int i = t; i < n * max_chunk_edge; i += dct_threads) {
             const int row = i / max_chunk_edge, col = i % max_chunk_edge;
-            matrix[i] = col >= basis.n ? 0.0f : transposed ? basis.at(col, row) : basis.at(row, col);
+            const int j = transposed ? col : row, b = transposed ? row : col;
+            matrix[i] = col >= n ? 0.0f : b == 0 ? basis.first : staged[(2 * j + 1) * b % (4 * n)];
         }
+        __syncthreads();
     }
     __device__ void fill_bases(Shared& shared, bool transposed) const {
-        fill_basis(shared.row_basis, rows, transposed);
-        fill_basis(shared.col_basis, cols, transposed);
-        __syncthreads();
+        fill_basis(shared.row_basis, row_values, h, transposed, shared.turned);
+        fill_basis(shared.col_basis, col_values, w, transposed, shared.turned);
     }
 
     // put(i, b, Σ_k matrix[k][b]·in[k][i]) for b < n, i < count; k < n.
     template <class Put>
     __device__ static void multiply(const float* matrix, int n, const float* in, int in_stride, int count, Put put) {
         const int tiles = (n + tile - 1) / tile;
-        for (int item = static_cast<int>(threadIdx.x); item < tiles * count; item += chunk_threads) {
+        for (int item = static_cast<int>(threadIdx.x); item < tiles * count; item += dct_threads) {
             const int i = item % count, first = item / count * tile;
             float sum[tile] = {};
             for (int k = 0; k < n; ++k) {
                 const float x = in[k * in_stride + i];
-                const float4 m = *reinterpret_cast<const float4*>(matrix + k * max_chunk_edge + first);
-                sum[0] = __fmaf_rn(m.x, x, sum[0]);
-                sum[1] = __fmaf_rn(m.y, x, sum[1]);
-                sum[2] = __fmaf_rn(m.z, x, sum[2]);
-                sum[3] = __fmaf_rn(m.w, x, sum[3]);
+                const Floats<tile> m = load<tile>(matrix + k * max_chunk_edge + first);
+                for (int q = 0; q < tile; ++q) sum[q] = __fmaf_rn(m[q], x, sum[q]);
             }
             for (int q = 0; q < tile; ++q)
                 if (first + q < n) put(i, first + q, sum[q]);
@@ -260,6 +240,24 @@ struct AnyDct {
     }
 };
 
-AnyDct make_any_dct(const ChunkMap& map);
+// ---- for launchers ----------------------------------------------------------------------------------------------------------
+// Throws Error(internal) for 2^32 chunks and more, and when the chunks do not tile the tensor.
+inline ChunkMap chunk_map(const char* op, const ChunkGrid& grid) {
+    const auto fits = [](int64_t extent, int edge) { return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0; };
+    if (!fits(grid.rows, grid.edge_rows) || !fits(grid.cols, grid.edge_cols))
+        fail(ExitCode::internal, "{}: chunks of {} x {} do not tile a tensor of {} x {}", op, grid.edge_rows, grid.edge_cols,
+             grid.rows, grid.cols);
+    if (grid.chunks() > std::numeric_limits<uint32_t>::max())
+        fail(ExitCode::internal, "{}: expected fewer than 2^32 chunks, found {}", op, grid.chunks());
+    return {static_cast<uint32_t>(grid.chunks()), static_cast<uint32_t>(grid.cols / grid.edge_cols), grid.edge_rows,
+            grid.edge_cols, grid.chunk_size(), grid.cols};
+}
+
+inline bool takes_fast_dct(const ChunkGrid& grid) {
+    return grid.edge_rows == max_chunk_edge && grid.edge_cols == max_chunk_edge;
+}
+inline AnyDct any_dct(const ChunkGrid& grid) {
+    return {basis_values(grid.edge_rows), basis_values(grid.edge_cols), grid.edge_rows, grid.edge_cols};
+}
 
 }  // namespace templar::cuda

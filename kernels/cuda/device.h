@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/gpu.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/cuda/versions.h"
 
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@ class CudaDevice final : public Device {
     int index() const { return index_; }
 
     std::string description() const override;
+    std::vector<OpsVersion> versions() const override { return ops_versions(); }
     void* allocate(int64_t bytes) override;
     void release(void* memory) noexcept override;
     int64_t free_bytes() const override;

@@ -21,7 +21,8 @@ inline void require(const char* operation, bool holds, const char* expected) {
 inline void require_type(const char* operation, DType type, std::initializer_list<Tensor> tensors) {
     for (const Tensor& tensor : tensors)
         if (tensor && tensor.dtype != type)
-            fail(ExitCode::internal, "{}: a tensor is {}, expected {}", operation, name_of(tensor.dtype), name_of(type));
+            fail(ExitCode::internal, "{}: a tensor is {}, expected {}", operation, name_of(tensor.dtype),
+                 name_of(type));
 }
 
 // run.operator()<T>() with the compute type's T: float or __nv_bfloat16.

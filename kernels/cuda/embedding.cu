@@ -3,10 +3,10 @@
 //     out, dout (N, C), table (V, C), dtable (V, C) fp32, ids (N)
 //
 // Forward: reads and writes N·C numbers; bound by memory.
-// Backward: reads dout once, reads and writes fp32 rows of dtable, one for each different id; bound by memory as long as the
-// search for equal ids is cheap. That costs at most N comparisons for each different id: 2^28 for 32,768 tokens of 8,192 kinds,
-// or 2^23 loads by a warp from the second-level cache. No atomics, no sorting, nothing kept between launches, and the sums have
-// the CPU's order, so they have its bits.
+// Backward: reads dout once, reads and writes fp32 rows of dtable, one for each different id; bound by memory as long
+// as the search for equal ids is cheap. That costs at most N comparisons for each different id: 2^28 for 32,768 tokens
+// of 8,192 kinds, or 2^23 loads by a warp from the second-level cache. No atomics, no sorting, nothing kept between
+// launches, and the sums have the CPU's order, so they have its bits.
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
@@ -21,7 +21,7 @@ constexpr int max_threads = 256;
 // Block (i, part): `part` of row i, one step of n channels for each thread.
 template <class T, int n>
 __global__ void __launch_bounds__(max_threads)
-forward_kernel(T* out, const T* table, const int32_t* ids, int64_t channels) {
+    forward_kernel(T* out, const T* table, const int32_t* ids, int64_t channels) {
     const int64_t row = blockIdx.x;
     const int64_t channel = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n;
     if (channel >= channels) return;
@@ -29,8 +29,8 @@ forward_kernel(T* out, const T* table, const int32_t* ids, int64_t channels) {
 }
 
 constexpr int backward_threads = 256;
-constexpr int groups = 32;             // of 32 ids
-constexpr int window = 32 * groups;    // ids that a block compares before it waits for all its threads
+constexpr int groups = 32;           // of 32 ids
+constexpr int window = 32 * groups;  // ids that a block compares before it waits for all its threads
 constexpr int warps = backward_threads / 32;
 
 struct BackwardStorage {
@@ -76,9 +76,9 @@ __device__ __forceinline__ int find_rows(BackwardStorage& shared, const int32_t*
 
 // One block for each row of dout. Where the row's id was there before, that block adds this row too.
 template <class T, int n>
-__global__ void __launch_bounds__(backward_threads)
-backward_kernel(float* dtable, const T* dout, const int32_t* ids, int64_t rows, int64_t channels) {
-    constexpr int batch = 8;  // rows on their way at the same time
+__global__ void __launch_bounds__(backward_threads, 4)
+    backward_kernel(float* dtable, const T* dout, const int32_t* ids, int64_t rows, int64_t channels) {
+    constexpr int batch = 4;  // rows on their way at the same time
     BackwardStorage& shared = shared_storage<BackwardStorage>();
     const int64_t first = blockIdx.x;
     const int32_t id = ids[first];
@@ -117,7 +117,8 @@ void embedding_forward(Stream& stream, Tensor out, Tensor table, Tensor ids) {
     with_compute_type(name, out.dtype, [&]<class T>() {
         with_width<T>(whole_packs<T>(channels, out.data, table.data), [&]<int n>() {
             const auto [grid, block] = row_grid(rows, ceil_div(channels, n), max_threads);
-            launch(stream, name, grid, block, 0, forward_kernel<T, n>, data<T>(out), data<T>(table), ids.i32(), channels);
+            launch(stream, name, grid, block, 0, forward_kernel<T, n>, data<T>(out), data<T>(table), ids.i32(),
+                   channels);
         });
     });
 }

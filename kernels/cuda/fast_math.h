@@ -1,5 +1,5 @@
-// The hardware's own exponential and reciprocal, for kernels that would otherwise wait for arithmetic instead of memory.
-// For results that need not agree between machines: never in an *exact* operation.
+// The hardware's own exponential and reciprocal, for kernels that would otherwise wait for arithmetic instead of
+// memory. For results that need not agree between machines: never in an *exact* operation.
 #pragma once
 
 #include "kernels/cuda/cuda.h"

@@ -13,26 +13,18 @@
 // both transforms conflict-free rows.
 #pragma once
 
+#include "kernels/cuda/basis.h"
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/sparse.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/vector.h"
 
-#include <array>
-
 namespace templar::cuda {
 
-inline constexpr int chunk_threads = 256;  // of every block that transforms chunks: 16 × 16 patches of 4 × 4 cover any
+inline constexpr int patch_threads = 256;  // of every block that transforms chunks: 16 × 16 patches of 4 × 4 cover any
 // Leaves a thread 80 registers: 16 values of X, 16 of theta, and the loads of the next rows in flight.
 inline constexpr int blocks_per_multiprocessor = 3;
 inline constexpr unsigned all_lanes = 0xffffffffu;
-
-// B (n, n) has 4n + 1 different numbers, small enough for a kernel's parameter: B[j][0] = first, and
-// B[j][b] = others[(2j + 1)·b mod 4n].
-struct BasisValues {
-    float first;
-    float others[4 * max_chunk_edge];
-};
 
 // What a kernel is told about a tensor's chunks.
 struct Chunks {
@@ -61,9 +53,9 @@ struct alignas(16) ChunkStorage {
 // ---- bases ------------------------------------------------------------------------------------------------------------------
 __device__ __forceinline__ void expand_basis(float* basis, const BasisValues& values, int n, float* staged) {
     const int turn = 4 * n, j = static_cast<int>(threadIdx.x) % max_chunk_edge;
-    for (int m = static_cast<int>(threadIdx.x); m < turn; m += chunk_threads) staged[m] = values.others[m];
+    for (int m = static_cast<int>(threadIdx.x); m < turn; m += patch_threads) staged[m] = values.others[m];
     __syncthreads();
-    constexpr int stride = chunk_threads / max_chunk_edge;
+    constexpr int stride = patch_threads / max_chunk_edge;
     const int first = static_cast<int>(threadIdx.x) / max_chunk_edge, step = stride * (2 * j + 1) % turn;
     for (int b = first, m = (2 * j + 1) * first % turn; b < n; b += stride) {
         basis[b * max_chunk_edge + j] = j >= n ? 0.0f : b == 0 ? values.first : staged[m];
@@ -98,7 +90,7 @@ template <int capacity>
 __device__ __forceinline__ void put_peer(ChunkStorage& storage, const PeerList<capacity>& peers, int p, int64_t chunk,
                                          int edge_cols) {
     const int scale = peers.scales[p][chunk], k = peers.format.k;
-    for (int n = static_cast<int>(threadIdx.x); n < k; n += chunk_threads) {
+    for (int n = static_cast<int>(threadIdx.x); n < k; n += patch_threads) {
         const CodedValue value = load_value(peers, p, chunk * k + n, scale);
         if (scale == 0) continue;
         const double exact = value.unit * power_of_two(scale >> 3);
@@ -115,7 +107,7 @@ __device__ __forceinline__ int transform_rows(ChunkStorage& storage, int edge_ro
     const unsigned long long active = upper << 32 | __ballot_sync(all_lanes, row_is_active(lane));
 
     const int j = static_cast<int>(threadIdx.x % 16) * 4;
-    for (int u = static_cast<int>(threadIdx.x / 16); u < edge_rows; u += chunk_threads / 16) {
+    for (int u = static_cast<int>(threadIdx.x / 16); u < edge_rows; u += patch_threads / 16) {
         if ((active >> u & 1) == 0) continue;
         Floats<4> sum = {};
         for (int word = 0; word < 2; ++word)
@@ -190,21 +182,6 @@ __device__ __forceinline__ void store_patch(T* first, int64_t row_stride, const 
 }
 
 // ---- for launchers ----------------------------------------------------------------------------------------------------------
-// The basis of this edge; lives as long as the program.
-inline const BasisValues& basis_values(int n) {
-    static const auto all = [] {
-        std::array<BasisValues, max_chunk_edge + 1> result{};
-        for (int edge = 1; edge <= max_chunk_edge; ++edge) {
-            const float* const basis = dct_basis(edge);
-            result[edge].first = basis[0];
-            for (int j = 0; j < edge; ++j)
-                for (int b = 1; b < edge; ++b) result[edge].others[(2 * j + 1) * b % (4 * edge)] = basis[j * edge + b];
-        }
-        return result;
-    }();
-    return all[n];
-}
-
 // Throws Error(internal) when the chunks do not tile the tensor.
 inline Chunks chunks_of(const char* op, const ChunkGrid& grid) {
     const auto fits = [](int64_t extent, int edge) { return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0; };

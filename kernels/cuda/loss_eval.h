@@ -1,4 +1,4 @@
-// The versions of loss_eval, oldest first (kernels/cuda/versions.h gives them to the bench and the tests).
+// The versions of loss_eval, oldest first (kernels/cuda/versions.cu gives them to the bench and the tests).
 #pragma once
 
 #include "kernels/stream.h"

@@ -28,7 +28,7 @@ namespace {
 constexpr int max_peers = 256;  // what the exact sums have room for
 using Peers = PeerList<max_peers>;
 constexpr int exponents = 32;
-constexpr int warps = chunk_threads / 32;
+constexpr int warps = patch_threads / 32;
 
 // ---- norms --------------------------------------------------------------------------------------------------------------
 constexpr int max_slices = 128;  // blocks that share one peer's chunks
@@ -39,7 +39,7 @@ struct SquareStorage {
 
 // sums (peers, slices, 32) = Σ (c·(8 + m))² of each exponent over the slice's chunks. A warp takes a chunk at a time, and its
 // lane x keeps the sum of exponent x.
-__global__ void __launch_bounds__(chunk_threads)
+__global__ void __launch_bounds__(patch_threads)
     square_sums_kernel(int64_t* sums, const __grid_constant__ Peers peers, int64_t chunks) {
     auto& storage = shared_storage<SquareStorage>();
     const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
@@ -86,6 +86,7 @@ struct MergeStorage {
     int sent_count;
     ChunkStorage chunk;
 };
+static_assert(blocks_per_multiprocessor * (sizeof(MergeStorage) + 1024) <= 228 * 1024, "what a Hopper multiprocessor has");
 
 // Adds f to the position's sum; true for its first sender. |f| <= 2^40, because |n·r| <= 1.
 __device__ __forceinline__ bool add_value(ChunkStorage& storage, int index, long long f) {
@@ -125,7 +126,7 @@ __device__ __forceinline__ void add_peers(MergeStorage& storage, const Peers& pe
 
 // theta and weights (null: absent) are not the same memory.
 template <int n>
-__global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
+__global__ void __launch_bounds__(patch_threads, blocks_per_multiprocessor)
     merge_kernel(float* theta, __nv_bfloat16* weights, const double* norms, const __grid_constant__ Chunks chunks,
                  const __grid_constant__ Peers peers, float keep, float eta) {
     auto& storage = shared_storage<MergeStorage>();
@@ -134,13 +135,13 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
     const float* const row_basis = prepare_bases(sums, chunks);
     const Patch patch = thread_patch(grid);
     for (int64_t chunk = blockIdx.x; chunk < chunks.count; chunk += gridDim.x) {
-        for (int i = static_cast<int>(threadIdx.x); i < chunks.size; i += chunk_threads) sums.low[i] = sums.high[i] = 0;
+        for (int i = static_cast<int>(threadIdx.x); i < chunks.size; i += patch_threads) sums.low[i] = sums.high[i] = 0;
         clear_present(sums);
         if (threadIdx.x == 0) storage.sent_count = 0;
         __syncthreads();
         add_peers(storage, peers, norms, chunk);
         __syncthreads();
-        for (int i = static_cast<int>(threadIdx.x); i < storage.sent_count; i += chunk_threads) {
+        for (int i = static_cast<int>(threadIdx.x); i < storage.sent_count; i += patch_threads) {
             const int index = storage.sent[i];
             put_coefficient(sums, index, mean(sums.low[index], sums.high[index]), grid.edge_cols);
         }
@@ -178,13 +179,13 @@ void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, s
     const auto sums = reinterpret_cast<int64_t*>(memory);
     const auto norms = reinterpret_cast<double*>(memory + sums_bytes);
     if (list.count > 0) {
-        launch(stream, name, grid_of(slices, list.count), chunk_threads, sizeof(SquareStorage), square_sums_kernel, sums, list,
+        launch(stream, name, grid_of(slices, list.count), patch_threads, sizeof(SquareStorage), square_sums_kernel, sums, list,
                chunks.count);
         launch(stream, name, list.count, 32, 0, inverse_norms_kernel, norms, sums, slices);
     }
     const auto out = data<__nv_bfloat16>(weights);
     const auto kernel = packs_of(grid, theta.f32(), out) ? merge_kernel<4> : merge_kernel<1>;
-    launch(stream, name, persistent_blocks(stream, chunks), chunk_threads, sizeof(MergeStorage), kernel, theta.f32(), out, norms,
+    launch(stream, name, persistent_blocks(stream, chunks), patch_threads, sizeof(MergeStorage), kernel, theta.f32(), out, norms,
            chunks, list, keep, eta);
 }
 

@@ -3,9 +3,11 @@
 
 #include "kernels/cuda/cuda.h"
 
+#include <cmath>
+
 namespace templar::cuda {
 
-// ---- over a warp: all 32 lanes call, all get the result -------------------------------------------------------------------
+// ---- over a warp: all 32 lanes call, all get the result -----------------------------------------------------------
 // By a butterfly: lane i adds lane i ^ 16, then i ^ 8, … Addition commutes, so all lanes end with the same bits.
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) {
@@ -19,7 +21,7 @@ __device__ __forceinline__ float warp_max(float value) {
     return value;
 }
 
-// ---- over a block of whole warps (one dimension): all threads call, all get the result -------------------------------------
+// ---- over a block of whole warps (one dimension): all threads call, all get the result ----------------------------
 // The kernel's Storage holds one BlockReduce<T>. It may be used again only after another __syncthreads().
 template <class T>
 struct BlockReduce {

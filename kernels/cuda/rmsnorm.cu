@@ -1,12 +1,12 @@
-// y = x·w·rstd, rstd = 1/sqrt(mean(x²) + eps); with a residual: x = sum = a + b, rounded to the compute type, as the backward
-// pass will read it.
+// y = x·w·rstd, rstd = 1/sqrt(mean(x²) + eps); with a residual: x = sum = a + b, rounded to the compute type, as the
+// backward pass will read it.
 // With z = x·rstd: dx = rstd·(w·dy - z·mean(w·dy·z)) + dresidual, dw += Σ_rows dy·z.
 //
 //     x, a, b, sum, y, dx, dy, dresidual (N, C), weight (C), rstd (N) fp32, dweight (C) fp32
 //
-// Bound by memory: 2 (with the residual 4) passes over (N, C) forward, 4 (without dresidual 3) backward. A warp holds a row in
-// its registers, so that nothing is read twice and no warp waits for another; rows too long for that are read twice, the second
-// time mostly from a cache.
+// Bound by memory: 2 (with the residual 4) passes over (N, C) forward, 4 (without dresidual 3) backward. A warp holds a
+// row in its registers, so that nothing is read twice and no warp waits for another; rows too long for that are read
+// twice, the second time mostly from a cache.
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
@@ -19,14 +19,15 @@ namespace templar::cuda {
 
 namespace {
 
-// ---- forward ----------------------------------------------------------------------------------------------------------------
+// ---- forward ------------------------------------------------------------------------------------------------------
 
 constexpr int forward_warps = 8;
 
 // One warp for each row of at most 32·n·packs channels; lane l has packs l, l + 32, …
 template <class T, int n, int packs, bool add>
 __global__ void __launch_bounds__(32 * forward_warps)
-forward_kernel(T* sum, T* y, float* rstd, const T* a, const T* b, const T* weight, float eps, int64_t rows, int channels) {
+    forward_kernel(T* sum, T* y, float* rstd, const T* a, const T* b, const T* __restrict__ weight, float eps,
+                   int64_t rows, int channels) {
     const int64_t row = int64_t{blockIdx.x} * forward_warps + threadIdx.x / 32;
     if (row >= rows) return;
     const int lane = static_cast<int>(threadIdx.x % 32);
@@ -68,7 +69,8 @@ forward_kernel(T* sum, T* y, float* rstd, const T* a, const T* b, const T* weigh
 // The same for rows of any length.
 template <class T, int n, bool add>
 __global__ void __launch_bounds__(32 * forward_warps)
-forward_long_kernel(T* sum, T* y, float* rstd, const T* a, const T* b, const T* weight, float eps, int64_t rows, int channels) {
+    forward_long_kernel(T* sum, T* y, float* rstd, const T* a, const T* b, const T* __restrict__ weight, float eps,
+                        int64_t rows, int channels) {
     const int64_t row = int64_t{blockIdx.x} * forward_warps + threadIdx.x / 32;
     if (row >= rows) return;
     const int lane = static_cast<int>(threadIdx.x % 32);
@@ -97,37 +99,38 @@ forward_long_kernel(T* sum, T* y, float* rstd, const T* a, const T* b, const T* 
     }
 }
 
-// ---- backward ---------------------------------------------------------------------------------------------------------------
+// ---- backward -----------------------------------------------------------------------------------------------------
 
-// Registers bound the warps: each lane keeps its part of a row of x, of dy, and of the sum for dweight (fp32).
-template <class T>
-inline constexpr int backward_warps = sizeof(T) == 2 ? 12 : 8;
+// Two for each of the four schedulers: a lane needs about 200 registers for its part of a row of x, dy and dresidual,
+// and of the sum for dweight in fp32. With C = 2048 each warp has 12 KB on their way, which hides the memory's latency.
+constexpr int backward_warps = 8;
 
 template <int channels>
 struct BackwardStorage {
     float dweight[channels];
 };
 
-// One block for each multiprocessor, one warp at a time for each row of at most 32·n·packs channels. partial (blocks, C): the
-// block's share of dweight.
+// One block for each multiprocessor, one warp at a time for each row of at most 32·n·packs channels. partial (blocks,
+// C): the block's share of dweight.
 template <class T, int n, int packs>
-__global__ void __launch_bounds__(32 * backward_warps<T>, 1)
-backward_kernel(T* dx, float* partial, const T* dy, const T* dresidual, const T* x, const T* weight, const float* rstd,
-                int64_t rows, int channels) {
+__global__ void __launch_bounds__(32 * backward_warps, 1)
+    backward_kernel(T* dx, float* partial, const T* dy, const T* dresidual, const T* x, const T* __restrict__ weight,
+                    const float* rstd, int64_t rows, int channels) {
     auto& shared = shared_storage<BackwardStorage<32 * n * packs>>();
-    constexpr int warps = backward_warps<T>;
     const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
 
     Floats<n> dweight[packs] = {};
-    for (int64_t row = int64_t{blockIdx.x} * warps + warp; row < rows; row += int64_t{gridDim.x} * warps) {
+    for (int64_t row = int64_t{blockIdx.x} * backward_warps + warp; row < rows;
+         row += int64_t{gridDim.x} * backward_warps) {
         const int64_t begin = row * channels;
         const float scale = rstd[row];
-        Pack<T, n> xs[packs] = {}, dys[packs] = {};
+        Pack<T, n> xs[packs] = {}, dys[packs] = {}, residuals[packs] = {};
         for (int p = 0; p < packs; ++p) {
             const int c = (32 * p + lane) * n;
             if (c >= channels) continue;
             xs[p] = load_pack<n>(x + begin + c);
             dys[p] = load_pack<n>(dy + begin + c);
+            if (dresidual) residuals[p] = load_pack<n>(dresidual + begin + c);  // before any store: dx may lie there
         }
         float dot = 0;
         for (int p = 0; p < packs; ++p) {
@@ -144,15 +147,14 @@ backward_kernel(T* dx, float* partial, const T* dy, const T* dresidual, const T*
             const int c = (32 * p + lane) * n;
             if (c >= channels) continue;
             const Floats<n> v = widen(xs[p]), d = widen(dys[p]), w = load<n>(weight + c);
-            Floats<n> out = {};
-            if (dresidual) out = load<n>(dresidual + begin + c);
+            Floats<n> out = widen(residuals[p]);
             for (int j = 0; j < n; ++j) out[j] += w[j] * d[j] * scale - v[j] * pull;
             store(dx + begin + c, out);
         }
     }
 
     // The warps' sums, one after another.
-    for (int turn = 0; turn < warps; ++turn) {
+    for (int turn = 0; turn < backward_warps; ++turn) {
         if (warp == turn)
             for (int p = 0; p < packs; ++p)
                 for (int j = 0; j < n; ++j) {
@@ -161,7 +163,7 @@ backward_kernel(T* dx, float* partial, const T* dy, const T* dresidual, const T*
                 }
         __syncthreads();
     }
-    for (int c = static_cast<int>(threadIdx.x); c < channels; c += 32 * warps)
+    for (int c = static_cast<int>(threadIdx.x); c < channels; c += 32 * backward_warps)
         partial[int64_t{blockIdx.x} * channels + c] = shared.dweight[c];
 }
 
@@ -171,12 +173,12 @@ struct LongStorage {
     BlockReduce<float> dot;
 };
 
-// The same for rows of any length: a block for each row, its share of dweight in memory, where thread t alone has channels
-// n·t, n·(t + 256), …
+// The same for rows of any length: a block for each row, its share of dweight in memory, where thread t alone has
+// channels n·t, n·(t + 256), …
 template <class T, int n>
 __global__ void __launch_bounds__(long_threads)
-backward_long_kernel(T* dx, float* partial, const T* dy, const T* dresidual, const T* x, const T* weight, const float* rstd,
-                     int64_t rows, int channels) {
+    backward_long_kernel(T* dx, float* partial, const T* dy, const T* dresidual, const T* x,
+                         const T* __restrict__ weight, const float* rstd, int64_t rows, int channels) {
     LongStorage& shared = shared_storage<LongStorage>();
     const int first = static_cast<int>(threadIdx.x) * n;
     constexpr int stride = long_threads * n;
@@ -215,12 +217,14 @@ struct SumStorage {
 };
 
 // dweight += the blocks' shares: thread (c, l) adds those of blocks l, l + 8, …, then thread (c, 0) the eight sums.
-__global__ void __launch_bounds__(32 * sum_lanes) add_partials(float* dweight, const float* partial, int blocks, int channels) {
+__global__ void __launch_bounds__(32 * sum_lanes)
+    add_partials(float* dweight, const float* partial, int blocks, int channels) {
     SumStorage& shared = shared_storage<SumStorage>();
     const int c = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
     float sum = 0;
     if (c < channels)
-        for (int b = static_cast<int>(threadIdx.y); b < blocks; b += sum_lanes) sum += partial[int64_t{b} * channels + c];
+        for (int b = static_cast<int>(threadIdx.y); b < blocks; b += sum_lanes)
+            sum += partial[int64_t{b} * channels + c];
     shared.sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || c >= channels) return;
@@ -237,7 +241,8 @@ void with_packs(int64_t channels, Run&& run) {
     else run.template operator()<0>();
 }
 
-void forward(Stream& stream, const char* name, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight, float eps) {
+void forward(Stream& stream, const char* name, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight,
+             float eps) {
     require_type(name, y.dtype, {sum, a, b, weight});
     require_type(name, DType::f32, {rstd});
     const int64_t rows = a.rows(), channels = a.last();
@@ -249,7 +254,8 @@ void forward(Stream& stream, const char* name, Tensor sum, Tensor y, Tensor rstd
             if constexpr (packs > 0) kernel = forward_kernel<T, n, packs, add>;
             else kernel = forward_long_kernel<T, n, add>;
             launch(stream, name, grid_of(ceil_div(rows, forward_warps)), 32 * forward_warps, 0, kernel, data<T>(sum),
-                   data<T>(y), rstd.f32(), data<T>(a), data<T>(b), data<T>(weight), eps, rows, static_cast<int>(channels));
+                   data<T>(y), rstd.f32(), data<T>(a), data<T>(b), data<T>(weight), eps, rows,
+                   static_cast<int>(channels));
         };
         const auto with_add = [&]<int n, int packs>() {
             if (b) run.template operator()<n, packs, true>();
@@ -268,7 +274,8 @@ void rmsnorm_forward(Stream& stream, Tensor y, Tensor rstd, Tensor x, Tensor wei
     forward(stream, "rmsnorm_forward", {}, y, rstd, x, {}, weight, eps);
 }
 
-void add_rmsnorm_forward(Stream& stream, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight, float eps) {
+void add_rmsnorm_forward(Stream& stream, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight,
+                         float eps) {
     forward(stream, "add_rmsnorm_forward", sum, y, rstd, a, b, weight, eps);
 }
 
@@ -288,9 +295,9 @@ void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dweight, Tensor dy, Tens
             int64_t threads, shared_bytes;
             if constexpr (packs > 0) {
                 kernel = backward_kernel<T, n, packs>;
-                threads = 32 * backward_warps<T>;
+                threads = 32 * backward_warps;
                 shared_bytes = sizeof(BackwardStorage<32 * n * packs>);
-                blocks = std::min<int64_t>(ceil_div(rows, backward_warps<T>), stream.cuda->multiprocessors);
+                blocks = std::min<int64_t>(ceil_div(rows, backward_warps), stream.cuda->multiprocessors);
             } else {
                 kernel = backward_long_kernel<T, n>;
                 threads = long_threads;
@@ -298,8 +305,8 @@ void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dweight, Tensor dy, Tens
                 blocks = std::min<int64_t>(rows, 4 * stream.cuda->multiprocessors);
             }
             partial = static_cast<float*>(scratch(stream, blocks * channels * int64_t{sizeof(float)}));
-            launch(stream, name, grid_of(blocks), grid_of(threads), static_cast<size_t>(shared_bytes), kernel, data<T>(dx),
-                   partial, data<T>(dy), data<T>(dresidual), data<T>(x), data<T>(weight), rstd.f32(), rows,
+            launch(stream, name, grid_of(blocks), grid_of(threads), static_cast<size_t>(shared_bytes), kernel,
+                   data<T>(dx), partial, data<T>(dy), data<T>(dresidual), data<T>(x), data<T>(weight), rstd.f32(), rows,
                    static_cast<int>(channels));
         };
         constexpr int n = pack_size<T>;
@@ -307,8 +314,8 @@ void rmsnorm_backward(Stream& stream, Tensor dx, Tensor dweight, Tensor dy, Tens
             with_packs<n, 8>(channels, [&]<int packs>() { run.template operator()<n, packs>(); });
         else run.template operator()<1, 0>();
     });
-    launch(stream, name, grid_of(ceil_div(channels, 32)), dim3(32, sum_lanes), sizeof(SumStorage), add_partials, dweight.f32(),
-           partial, static_cast<int>(blocks), static_cast<int>(channels));
+    launch(stream, name, grid_of(ceil_div(channels, 32)), dim3(32, sum_lanes), sizeof(SumStorage), add_partials,
+           dweight.f32(), partial, static_cast<int>(blocks), static_cast<int>(channels));
 }
 
 }  // namespace templar::cuda

@@ -22,7 +22,7 @@ namespace {
 constexpr const char* name = "screen";
 constexpr int peers_at_once = 64;
 constexpr int max_blocks = 1024;  // a constant: the order of the sums depends on it
-constexpr int warps = chunk_threads / 32;
+constexpr int warps = patch_threads / 32;
 using Peers = PeerList<peers_at_once>;
 
 struct Storage {
@@ -32,7 +32,7 @@ struct Storage {
 
 // block_sums (blocks, peers)
 template <int n>
-__global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
+__global__ void __launch_bounds__(patch_threads, blocks_per_multiprocessor)
     screen_kernel(double* block_sums, const float* grad, const __grid_constant__ Chunks chunks,
                   const __grid_constant__ Peers peers) {
     auto& storage = shared_storage<Storage>();
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(chunk_threads, blocks_per_multiprocessor)
         }
     }
     __syncthreads();
-    for (int p = static_cast<int>(threadIdx.x); p < peers.count; p += chunk_threads) {
+    for (int p = static_cast<int>(threadIdx.x); p < peers.count; p += patch_threads) {
         double sum = 0;
         for (int w = 0; w < warps; ++w) sum += storage.sums[p][w];
         block_sums[int64_t{blockIdx.x} * peers.count + p] = sum;
@@ -82,7 +82,7 @@ void enqueue(Stream& stream, double* sums, double* block_sums, int blocks, const
              std::span<const SparseIn> peers) {
     const auto list = peer_list<peers_at_once>(name, chunks.grid, peers);
     const auto kernel = packs_of(chunks.grid, grad, grad) ? screen_kernel<4> : screen_kernel<1>;
-    launch(stream, name, blocks, chunk_threads, sizeof(Storage), kernel, block_sums, grad, chunks, list);
+    launch(stream, name, blocks, patch_threads, sizeof(Storage), kernel, block_sums, grad, chunks, list);
     launch(stream, name, list.count, 32, 0, add_blocks_kernel, sums, block_sums, blocks);
 }
 

@@ -1,5 +1,5 @@
-// Σ x², in double: each thread adds what lies a whole grid apart, each block its threads, then one block all blocks. The grid
-// depends on the length alone, so every GPU gets the same bits.
+// Σ x², in double: each thread adds what lies a whole grid apart, each block its threads, then one block all blocks.
+// The grid depends on the length alone, so every GPU gets the same bits.
 //
 //     x: fp32, any shape; the result goes to the host, so this call waits for the stream
 //
@@ -28,7 +28,9 @@ __global__ void __launch_bounds__(block_threads) partial_kernel(double* partial,
     SumStorage& shared = shared_storage<SumStorage>();
     double sum = 0;
     const auto add = [&](float value) { sum += static_cast<double>(value) * static_cast<double>(value); };
-    const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x, threads = int64_t{gridDim.x} * block_threads;
+    const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x,
+                  threads = int64_t{gridDim.x} * block_threads;
+#pragma unroll 4
     for (int64_t pack = thread; pack < count / n; pack += threads) {
         const Floats<n> values = load<n>(x + pack * n, Use::streaming);
         for (int j = 0; j < n; ++j) add(values[j]);
@@ -55,7 +57,8 @@ double sum_of_squares(Stream& stream, Tensor x) {
     double* const total = partial + max_blocks;
     const int64_t blocks = std::clamp<int64_t>(ceil_div(x.numel(), 4 * block_threads), 1, max_blocks);
     with_width<float>(whole_packs<float>(0, x.data), [&]<int n>() {
-        launch(stream, name, grid_of(blocks), block_threads, sizeof(SumStorage), partial_kernel<n>, partial, x.f32(), x.numel());
+        launch(stream, name, grid_of(blocks), block_threads, sizeof(SumStorage), partial_kernel<n>, partial, x.f32(),
+               x.numel());
     });
     launch(stream, name, 1, block_threads, sizeof(SumStorage), total_kernel, total, partial, static_cast<int>(blocks));
     double result = 0;

@@ -3,8 +3,8 @@
 //
 //     act, dact (N, F), gate_up, dgate_up (N, 2F): gate in the first F columns. dgate_up may be gate_up itself.
 //
-// Bound by memory: 3·N·F numbers forward, 5·N·F backward. One exponential and one reciprocal for each act, by the hardware's
-// approximations: with IEEE division the arithmetic would take about as long as the memory.
+// Bound by memory: 3·N·F numbers forward, 5·N·F backward. One exponential and one reciprocal for each act, by the
+// hardware's approximations: with IEEE division the arithmetic would take about as long as the memory.
 #include "kernels/cuda/dispatch.h"
 #include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/launch.h"
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(max_threads) forward_kernel(T* act, const T* g
 
 template <class T, int n>
 __global__ void __launch_bounds__(max_threads)
-backward_kernel(T* dgate_up, const T* dact, const T* gate_up, int64_t features) {
+    backward_kernel(T* dgate_up, const T* dact, const T* gate_up, int64_t features) {
     const int64_t row = blockIdx.x;
     const int64_t feature = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n;
     if (feature >= features) return;
@@ -74,7 +74,8 @@ void swiglu_backward(Stream& stream, Tensor dgate_up, Tensor dact, Tensor gate_u
     with_compute_type(name, dgate_up.dtype, [&]<class T>() {
         with_width<T>(whole_packs<T>(features, dgate_up.data, dact.data, gate_up.data), [&]<int n>() {
             const auto [grid, block] = row_grid(rows, ceil_div(features, n), max_threads);
-            launch(stream, name, grid, block, 0, backward_kernel<T, n>, data<T>(dgate_up), data<T>(dact), data<T>(gate_up), features);
+            launch(stream, name, grid, block, 0, backward_kernel<T, n>, data<T>(dgate_up), data<T>(dact),
+                   data<T>(gate_up), features);
         });
     });
 }

@@ -18,7 +18,7 @@ struct TopK {
 
     uint16_t picked[max_k];  // the result: k <= max_k indices, ascending
     uint32_t largest;        // magnitude_bits of the largest
-    uint32_t peaks[chunk_threads];
+    uint32_t peaks[dct_threads];
     uint32_t candidates[capacity];
     uint32_t candidate_count, bound, least;
     uint32_t reached[32];  // by bit of the search
@@ -36,7 +36,7 @@ struct TopK {
         __syncthreads();
         if (t == 0) largest = max(warp_largest[0], warp_largest[1]);
         if (k == size || (warp_largest[0] | warp_largest[1]) == 0) {  // everything, or of equal zeros the first
-            for (int i = t; i < k; i += chunk_threads) picked[i] = static_cast<uint16_t>(i);
+            for (int i = t; i < k; i += dct_threads) picked[i] = static_cast<uint16_t>(i);
             __syncthreads();
             return;
         }
@@ -44,8 +44,8 @@ struct TopK {
         // From here on thread t looks at values 64t … 64t + 63, a row of padded memory. Bit i stands for value 64t + i.
         const float* row = chunk.values + t * chunk_row;
         const int valid = min(max(size - t * 64, 0), 64);
-        if (k <= chunk_threads) {
-            find_kth_largest(&bound, peaks, chunk_threads, k);
+        if (k <= dct_threads) {
+            find_kth_largest(&bound, peaks, dct_threads, k);
             __syncthreads();
         }
         const uint64_t mask = at_least(row, valid, bound);
@@ -70,12 +70,8 @@ struct TopK {
         uint32_t halves[2] = {0, 0};
 #pragma unroll
         for (int i = 0; i < 64; i += 4) {
-            const float4 four = *reinterpret_cast<const float4*>(row + i);
-            uint32_t& half = halves[i / 32];
-            half |= magnitude_bits(four.x) >= bound ? 1u << (i % 32) : 0u;
-            half |= magnitude_bits(four.y) >= bound ? 2u << (i % 32) : 0u;
-            half |= magnitude_bits(four.z) >= bound ? 4u << (i % 32) : 0u;
-            half |= magnitude_bits(four.w) >= bound ? 8u << (i % 32) : 0u;
+            const Floats<4> four = load<4>(row + i);
+            for (int e = 0; e < 4; ++e) halves[i / 32] |= magnitude_bits(four[e]) >= bound ? 1u << ((i + e) % 32) : 0u;
         }
         const uint64_t all = static_cast<uint64_t>(halves[1]) << 32 | halves[0];
         return valid == 64 ? all : all & ((uint64_t{1} << valid) - 1);
@@ -84,9 +80,10 @@ struct TopK {
     // *result <- the number of the list that fewer than k exceed and at least k reach. Every thread that finds it, finds the
     // same.
     __device__ static void find_kth_largest(uint32_t* result, const uint32_t* list, int count, int k) {
-        for (int i = static_cast<int>(threadIdx.x); i < count; i += chunk_threads) {
+        for (int i = static_cast<int>(threadIdx.x); i < count; i += dct_threads) {
             const uint32_t number = list[i];
             int larger = 0, not_smaller = 0;
+#pragma unroll 8
             for (int j = 0; j < count; ++j) {
                 larger += list[j] > number;
                 not_smaller += list[j] >= number;

@@ -1,8 +1,8 @@
-// Wide loads and stores. A thread moves at most 16 bytes in one instruction, so memory-bound kernels walk their tensors in
-// packs of that size: 4 fp32 or 8 bf16 numbers, computed on as fp32.
+// Wide loads and stores. A thread moves at most 16 bytes in one instruction, so memory-bound kernels walk their tensors
+// in packs of that size: 4 fp32 or 8 bf16 numbers, computed on as fp32.
 //
-// Kernels are templates over the numbers per step, n: pack_size<T> where every row starts on 16 bytes and holds whole packs,
-// else 1, and the same source serves both.
+// Kernels are templates over the numbers per step, n: pack_size<T> where every row starts on 16 bytes and holds whole
+// packs, else 1, and the same source serves both.
 #pragma once
 
 #include "kernels/cuda/cuda.h"
@@ -31,7 +31,7 @@ struct Pack {
     Word words[n * sizeof(T) / sizeof(Word)];
 };
 
-// ---- fp32 <-> T: widening is exact, narrowing rounds to nearest, ties to even ---------------------------------------------
+// ---- fp32 <-> T: widening is exact, narrowing rounds to nearest, ties to even -------------------------------------
 __device__ __forceinline__ float to_float(float value) { return value; }
 __device__ __forceinline__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
 
@@ -81,7 +81,7 @@ __device__ __forceinline__ Pack<T, n> narrow(const Floats<n>& floats) {
     return result;
 }
 
-// ---- n numbers at an address that is a multiple of their size (of 16 bytes, for more) --------------------------------------
+// ---- n numbers at an address that is a multiple of their size (of 16 bytes, for more) -----------------------------
 // `streaming`: not used again soon, so it should leave the caches first.
 enum class Use { again, streaming };
 
@@ -133,7 +133,7 @@ __device__ __forceinline__ void store(T* to, const Floats<n>& floats, Use use = 
     store_pack(to, narrow<T>(floats), use);
 }
 
-// ---- for launchers -----------------------------------------------------------------------------------------------------------
+// ---- for launchers ------------------------------------------------------------------------------------------------
 // True when rows of `length` numbers of T, starting at the addresses (null: absent), are made of whole 16-byte packs.
 template <class T, class... Pointers>
 bool whole_packs(int64_t length, const Pointers*... rows) {

@@ -14,8 +14,8 @@ void loss_eval_by(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Ten
 
 // The CUDA table with another function in one slot.
 template <class Function>
-OpsVersion version(const char* op, const char* name, Function* Ops::*slot, Function* function) {
-    OpsVersion result{op, name, ops()};
+OpsVersion version(const char* op, const char* name, Function* Ops::*slot, Function* function, double limit = -1) {
+    OpsVersion result{op, name, ops(), limit};
     result.ops.*slot = function;
     return result;
 }
@@ -23,7 +23,8 @@ OpsVersion version(const char* op, const char* name, Function* Ops::*slot, Funct
 }  // namespace
 
 std::vector<OpsVersion> ops_versions() {
-    return {version("loss_eval", "v0, logits in memory", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::logits>),
+    return {version("loss_eval", "v0, logits in memory", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::logits>,
+                    2e-5),  // its logits are rounded to bf16
             version("loss_eval", "v1, mma.sync", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::mma_sync>),
             version("loss_eval", "v2, wgmma", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::wgmma>)};
 }

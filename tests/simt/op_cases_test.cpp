@@ -23,6 +23,7 @@ std::vector<OpCase> small_cases(DType compute) {
     std::vector<OpCase> cases = op_cases(compute, CaseSizes::small);
     if (const char* only = std::getenv("TEMPLAR_TEST_OP"))
         std::erase_if(cases, [&](const OpCase& what) { return what.op != only; });
+    REQUIRE_MESSAGE(!cases.empty(), "TEMPLAR_TEST_OP names no operation");
     return cases;
 }
 
@@ -170,4 +171,17 @@ TEST_CASE("a result that depends on the order of the threads is found") {
         inner_ops->rmsnorm_forward(stream, y, rstd, x, weight, eps * (1 + 0.5f * static_cast<float>(run++ % 2)));
     });
     CHECK(contains(found, "other bits in schedule 1"));
+}
+
+TEST_CASE("a gradient that is not the slope of its forward is found") {
+    const std::unique_ptr<Device> cpu = cpu_device(2), device = test_device(DType::f32);
+    for (OpCase what : op_cases(DType::f32, CaseSizes::small)) {
+        if (what.op != "rmsnorm_backward" || what.gradient.empty()) continue;
+        what.gradient[0].forward = [](const Ops& ops, Stream& stream, const CaseTensors& t) {
+            ops.rmsnorm_forward(stream, t["y"], t["rstd_again"], t["x"], t["weight"], 0.1f);  // another eps
+        };
+        const std::string found = gradient_faults(*device, *cpu, what);
+        CHECK(contains(found, "dx: "));
+        CHECK(contains(found, "dweight: "));
+    }
 }

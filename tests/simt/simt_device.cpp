@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/cuda/versions.h"
 
 #include <chrono>
 #include <cstdlib>
@@ -30,6 +31,7 @@ class SimtDevice final : public Device {
         for (const auto& [memory, bytes] : pinned_) std::free(memory);
     }
 
+    std::vector<OpsVersion> versions() const override { return cuda::ops_versions(); }
     std::string description() const override { return fmt::format("emulated GPU, {}", name_of(compute_type_)); }
 
     void* allocate(int64_t bytes) override {

@@ -33,17 +33,16 @@ std::string to_string(const Place& place) {
     const std::source_location& where = place.where;
     return fmt::format("{} at {}:{}:{}", place.function, where.file_name(), where.line(), where.column());
 }
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
 bool same(const Place& a, const Place& b) {
     return a.where.line() == b.where.line() && a.where.column() == b.where.column() &&
-           std::strcmp(a.where.file_name(), b.where.file_name()) == 0;
+           same(a.where.file_name(), b.where.file_name());
 }
 
 // ---- What a block consists of -------------------------------------------------------------------------------------------------
 
-// A thread's failure, on its way up to the first frame of its fiber.
-struct Failure {
-    std::string what;
-};
+// A thread's way out of its kernel after Block::failure was set: thrown from where it is, caught in its fiber's first frame.
+struct Failure {};
 
 void run_threads();
 
@@ -182,6 +181,11 @@ Runner* idle_runner(Block& block) {
     return runner;
 }
 
+[[noreturn]] void fail(Block& block, const std::string& what) {
+    if (block.failure.empty()) block.failure = what;
+    throw Failure{};
+}
+
 [[noreturn]] void report_deadlock(Block& block) {
     struct Group {
         int threads = 0;
@@ -197,12 +201,13 @@ Runner* idle_runner(Block& block) {
     std::string what = "deadlock:";
     for (const auto& [place, group] : groups)
         what += fmt::format(" {} thread(s) wait in {}, the first is {};", group.threads, place, to_string(group.first->index));
-    throw Failure{fmt::format("{} {} of {} have returned", what, block.threads - block.alive, block.threads)};
+    fail(block, fmt::format("{} {} of {} have returned", what, block.threads - block.alive, block.threads));
 }
 
 void switch_to_next(Block& block) {
     Runner* const self = block.running;
     Runner* next = nullptr;
+    if (!block.failure.empty()) throw Failure{};  // something caught the first one and went on
     if (start_another(block))
         next = idle_runner(block);
     else if (block.ready.empty())
@@ -253,16 +258,15 @@ void run_threads() {
     Runner& self = *block.running;
     for (;;) {
         try {
-            while (start_another(block)) run_thread(block, self);
+            while (block.failure.empty() && start_another(block)) run_thread(block, self);
             block.idle.push_back(&self);
             if (block.alive > 0) {
                 switch_to_next(block);
                 continue;
             }
-        } catch (const Failure& failure) {
-            block.failure = failure.what;
-        } catch (...) {
-            block.failure = fmt::format("thread {}: an exception left the kernel", to_string(threadIdx));
+        } catch (const Failure&) {
+        } catch (const std::exception& error) {
+            block.failure = fmt::format("thread {}: an exception left the kernel: {}", to_string(threadIdx), error.what());
         }
         self.fiber.switch_to(block.outside);
     }
@@ -325,6 +329,11 @@ void refuse_what_a_gpu_refuses(const Kernel& kernel, dim3 grid, dim3 block, std:
 
 }  // namespace
 
+void check_pointer(const char* kernel, int index, const void* pointer) {
+    if (pointer && is_out_of_reach(pointer, 0))
+        templar::fail(templar::ExitCode::device, "kernel '{}': argument {} does not point into device memory", kernel, index);
+}
+
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
     refuse_what_a_gpu_refuses(kernel, grid, block, shared_bytes);
     const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
@@ -356,7 +365,7 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_by
 
 // ---- For device functions -----------------------------------------------------------------------------------------------------------
 
-void fail_thread(const std::string& what) { throw Failure{fmt::format("thread {}: {}", to_string(threadIdx), what)}; }
+void fail_thread(const std::string& what) { fail(*current, fmt::format("thread {}: {}", to_string(threadIdx), what)); }
 
 int lane() { return current->running->thread % 32; }
 
@@ -411,7 +420,7 @@ const void* exchange(unsigned mask, const void* mine, std::size_t bytes, Once on
         meeting.bytes = bytes;
         if (mask != ~0u) std::memset(values.in, 0xff, 32 * bytes);
     } else if (const Place& first = meeting.waiting.place;
-               bytes != meeting.bytes || std::strcmp(first.function, place.function) != 0) {
+               bytes != meeting.bytes || !same(first.function, place.function)) {
         fail_thread(fmt::format("divergent warp: it is in {}, others are in {}", to_string(place), to_string(first)));
     }
     std::memcpy(values.in + lane() * bytes, mine, bytes);

@@ -34,9 +34,11 @@ struct Kernel {
 };
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes);
 
+// Refuses a pointer that no GPU could follow.
+void check_pointer(const char* kernel, int index, const void* pointer);
 template <class T>
 void check_argument(const char* kernel, int index, const T& argument) {
-    if constexpr (std::is_pointer_v<T>) check_pointer_argument(kernel, index, argument);
+    if constexpr (std::is_pointer_v<T>) check_pointer(kernel, index, argument);
 }
 
 // Runs the whole grid and returns when it is done. Throws templar::Error(device) when the launch is one that a GPU refuses, or

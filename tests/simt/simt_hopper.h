@@ -77,7 +77,7 @@ struct BoxCopy {
         for (int r = 0; r < map.box_rows; ++r)
             for (int c = 0; c < 64; ++c) {
                 const bool inside = row + r < map.rows && column + c < map.columns;
-                const __nv_bfloat16 value = inside ? map.matrix[(row + r) * map.columns + column + c] : 0.0f;
+                const __nv_bfloat16 value = inside ? map.matrix[(row + r) * map.columns + column + c] : __nv_bfloat16(0.0f);
                 std::memcpy(shared + swizzled(first + r * 128 + c * 2), &value, sizeof value);
             }
         arrived->bytes -= map.box_rows * 128;
@@ -95,6 +95,10 @@ inline void load_box(void* to, const TensorMap& map, int row, int column, Mbarri
     if (simt::schedule_of_block() == simt::Schedule::reversed) return copy.run();
     late_copies().push_back(copy);
     simt::wake(&arrived);
+}
+
+inline void load_box(void*, const TensorMap&, int, int, Mbarrier&, uint16_t) {
+    simt::fail_thread("load_box: the emulated cluster has one block");
 }
 
 inline void wait(Mbarrier& barrier, int parity, simt::Where where = simt::Where::current()) {
@@ -154,24 +158,30 @@ inline Products& products_of_thread() {
     return of_block[threadIdx.x];
 }
 
-inline void order_registers() {}
+// ".sync.aligned": no lane goes on before the whole warp has come.
+inline void whole_warp(simt::Where where) { simt::gather(~0u, true, where); }
+
+inline void order_registers(simt::Where where = simt::Where::current()) { whole_warp(where); }
 inline void multiply_add(float (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
     const Product product{d, a, b, accumulate};
     if (simt::schedule_of_block() == simt::Schedule::reversed) products_of_thread().open.push_back(product);
     else product.run();
 }
-inline void commit_products() {
+inline void commit_products(simt::Where where = simt::Where::current()) {
+    whole_warp(where);
     Products& products = products_of_thread();
     products.groups.push_back(std::move(products.open));
     products.open.clear();
 }
 template <size_t pending>
-void wait_for_products() {
+void wait_for_products(simt::Where where = simt::Where::current()) {
+    whole_warp(where);
     Products& products = products_of_thread();
     while (products.groups.size() > pending) {
         for (const Product& product : products.groups.front()) product.run();
         products.groups.pop_front();
     }
+    whole_warp(where);
 }
 inline void use_results(float (&)[128]) {}
 

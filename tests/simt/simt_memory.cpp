@@ -1,7 +1,5 @@
 #include "simt_memory.h"
 
-#include "base/error.h"
-
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -52,11 +50,11 @@ Registry& registry() {
     return registry;
 }
 
-// The allocation that holds the address or ends at it.
-std::pair<const unsigned char*, Allocation> find(const Registry& r, const void* address) {
-    const auto next = r.allocations.upper_bound(static_cast<const unsigned char*>(address));
-    if (next == r.allocations.begin()) return {};
-    return *std::prev(next);
+// Whether one allocation holds the bytes.
+bool holds(const Registry& r, const void* address, int64_t bytes) {
+    const unsigned char* const first = static_cast<const unsigned char*>(address);
+    const auto next = r.allocations.upper_bound(first);
+    return next != r.allocations.begin() && first + bytes <= std::prev(next)->first + std::prev(next)->second.bytes;
 }
 
 }  // namespace
@@ -104,16 +102,13 @@ void device_release(void* memory) noexcept {
 bool is_device_memory(const void* address, int64_t bytes) {
     Registry& r = registry();
     const std::lock_guard lock(r.mutex);
-    const auto [start, allocation] = find(r, address);
-    return start != nullptr && static_cast<const unsigned char*>(address) + bytes <= start + allocation.bytes;
+    return holds(r, address, bytes);
 }
 
-void check_pointer_argument(const char* kernel, int index, const void* pointer) {
-    if (!pointer || is_device_memory(pointer, 0)) return;
+bool is_out_of_reach(const void* address, int64_t bytes) {
     Registry& r = registry();
     const std::lock_guard lock(r.mutex);
-    if (r.allocations.empty()) return;
-    templar::fail(templar::ExitCode::device, "kernel '{}': argument {} does not point into device memory", kernel, index);
+    return !r.allocations.empty() && !holds(r, address, bytes);
 }
 
 DeviceAccess::DeviceAccess() {

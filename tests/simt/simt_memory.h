@@ -14,11 +14,10 @@ namespace simt {
 void* device_allocate(int64_t bytes, unsigned char fill);
 void device_release(void* memory) noexcept;  // null: nothing
 
-// Whether the bytes lie in one allocation (or, if there are none, `address` in or at the end of one).
+// Whether the bytes lie in one allocation.
 bool is_device_memory(const void* address, int64_t bytes);
-// Throws templar::Error(device) where argument `index` of a kernel points elsewhere, which a GPU could not read. Says nothing in a
-// program that has allocated nothing.
-void check_pointer_argument(const char* kernel, int index, const void* pointer);
+// Whether a GPU could not use them, because they do not. Always false in a program that has allocated nothing.
+bool is_out_of_reach(const void* address, int64_t bytes);
 
 // While one exists, in whatever thread, device memory can be used.
 class DeviceAccess {

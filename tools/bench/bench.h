@@ -23,10 +23,19 @@ struct Timing {
     int64_t repetitions = 0;
 };
 
+// A point of a stream's work.
+struct Mark {
+    std::unique_ptr<Device::Event> event;  // on a GPU
+    double seconds = 0;                    // on the CPU
+};
+
 // Repeats steps on a device.
 class Stopwatch {
   public:
     Stopwatch(Device& device, double seconds, TimeBase base);
+    void set(Mark& mark);
+    // After the device has done both.
+    double between(const Mark& from, const Mark& to) const;
     // `step` enqueues work; it is repeated for about `seconds` after two steps to warm up, at least three times. `cold`: on a
     // GPU its cache holds nothing of the step's when it starts.
     Timing measure(const std::function<void()>& step, bool cold = false);
@@ -34,14 +43,15 @@ class Stopwatch {
     Timing measure_host(const std::function<void()>& step) const;
 
   private:
-    Timing measure_host(const std::function<void()>& step, int threads) const;
+    Timing repeat_on_host(const std::function<void()>& step, int threads) const;
+    double processor_or_wall(int threads) const;
     std::vector<double> measure_group(const std::function<void()>& step, bool cold, size_t repetitions);
 
     Device& device_;
     double seconds_;
     TimeBase base_;
     DeviceMemory flush_;  // larger than a GPU's L2 cache; none on the CPU
-    std::vector<std::unique_ptr<Device::Event>> events_;
+    std::vector<Mark> marks_;
 };
 
 // Measured in the same run, on random normal values.
@@ -52,6 +62,9 @@ struct Ceilings {
     double of(Bound bound) const { return bound == Bound::compute ? flops : bytes; }
 };
 Ceilings measure_ceilings(Device& device, Stopwatch& stopwatch);
+
+// "12.3 TFLOP/s": work per second in a unit that fits.
+std::string rate_text(Bound bound, double per_second);
 
 // The model of the whole-model cases.
 struct ModelShape {
@@ -82,14 +95,14 @@ struct Case {
     std::string name;      // an operation's: op/shape
     std::string measures;  // one line for --list
     Bound bound;
-    int64_t bytes = 0;     // of device memory, where known
+    int64_t bytes;         // of device memory
     std::function<Figure(const Context&)> run;
 };
 
-std::vector<Case> operation_cases(DType compute, CaseSizes sizes);  // operations.cpp
-std::vector<Case> model_cases();                                    // model.cpp: a training step, losses
-std::vector<Case> swarm_cases();                                    // swarm.cpp: compression, the global update, checks
-Case waterfall_case();                                              // waterfall.cpp: a training step, operation by operation
+std::vector<Case> operation_cases(const Device& device, CaseSizes sizes);  // operations.cpp
+std::vector<Case> model_cases(const ModelShape& model, DType compute);     // model.cpp: a training step, losses
+std::vector<Case> swarm_cases(const ModelShape& model, DType compute);     // swarm.cpp: compression, update, checks
+Figure waterfall(const Context& context);                                  // waterfall.cpp
 
 // A model ready to train, with every buffer on the device.
 class Training {

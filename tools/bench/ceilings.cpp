@@ -1,5 +1,7 @@
 #include "tools/bench/bench.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 namespace templar::bench {
@@ -26,6 +28,12 @@ void copy_on_threads(const float* from, float* to, int64_t count, int threads) {
 }
 
 }  // namespace
+
+std::string rate_text(Bound bound, double per_second) {
+    const bool compute = bound == Bound::compute;
+    if (compute && per_second >= 1e13) return fmt::format("{:.1f} TFLOP/s", per_second * 1e-12);
+    return fmt::format("{:.1f} {}", per_second * 1e-9, compute ? "GFLOP/s" : "GB/s");
+}
 
 Ceilings measure_ceilings(Device& device, Stopwatch& stopwatch) {
     const bool gpu = !device.shares_host_memory();

@@ -60,17 +60,16 @@ ModelShape model_of(const Options& options, CaseSizes sizes) {
     return shape;
 }
 
-std::vector<Case> all_cases(DType compute, CaseSizes sizes) {
-    std::vector<Case> cases = operation_cases(compute, sizes);
-    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(), std::back_inserter(cases));
-    cases.push_back(waterfall_case());
+std::vector<Case> all_cases(const Device& device, CaseSizes sizes, const ModelShape& model) {
+    std::vector<Case> cases = operation_cases(device, sizes);
+    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(model, device.compute_type()), std::back_inserter(cases));
     return cases;
 }
 
 // A name means one case, or every case below it: "matmul" all of matmul/….
 bool means(const std::string& name, const Case& what) { return what.name == name || what.name.starts_with(name + "/"); }
 
-std::vector<Case> chosen_cases(std::vector<Case> cases, const Options& options) {
+std::vector<Case> chosen_cases(const std::vector<Case>& cases, const Options& options) {
     if (options.names.empty() && !options.all)
         fail(ExitCode::usage, "expected names of cases, or --all; bench --list prints them");
     if (options.names.empty()) return cases;
@@ -81,13 +80,6 @@ std::vector<Case> chosen_cases(std::vector<Case> cases, const Options& options) 
         if (chosen.size() == before) fail(ExitCode::usage, "no case is called '{}'; bench --list prints them", name);
     }
     return chosen;
-}
-
-// "12.3 TFLOP/s": work per second in a unit that fits.
-std::string rate_text(Bound bound, double per_second) {
-    const bool compute = bound == Bound::compute;
-    if (compute && per_second >= 1e13) return fmt::format("{:.1f} TFLOP/s", per_second * 1e-12);
-    return fmt::format("{:.1f} {}", per_second * 1e-9, compute ? "GFLOP/s" : "GB/s");
 }
 
 void print_row(const std::string& name, const Figure& figure, const Ceilings& ceilings) {
@@ -133,9 +125,10 @@ std::string obstacle(const Case& what, const Device& device) {
 int run(const Options& options) {
     const std::unique_ptr<Device> device = open(options);
     const CaseSizes sizes = sizes_of(options, *device);
-    if (options.list) return list_cases(all_cases(device->compute_type(), sizes));
-    const std::vector<Case> cases = chosen_cases(all_cases(device->compute_type(), sizes), options);
     const ModelShape model = model_of(options, sizes);
+    const std::vector<Case> all = all_cases(*device, sizes, model);
+    if (options.list) return list_cases(all);
+    const std::vector<Case> cases = chosen_cases(all, options);
 
     Stopwatch stopwatch(*device, options.seconds, options.processor_time ? TimeBase::processor : TimeBase::wall);
     const Context context{*device, stopwatch, measure_ceilings(*device, stopwatch), model};

@@ -6,6 +6,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 namespace templar::bench {
 
 namespace {
@@ -114,6 +116,7 @@ void add_utilisation(Figure& figure, const Context& context, double causal_flops
     figure.details["batch"] = model.batch;
     figure.details["seq"] = model.seq;
     figure.details["parameters"] = parameter_count(model.config);
+    figure.details["median_tokens_per_second"] = figure.items / figure.time.median;
     figure.text = fmt::format("    {}, {} sequences of {} tokens", model.name, model.batch, model.seq);
     const auto peak = dense_bf16_peak(context.device.description());
     if (!peak || context.device.compute_type() != DType::bf16) return;
@@ -125,12 +128,18 @@ void add_utilisation(Figure& figure, const Context& context, double causal_flops
                                palm * 100, *peak * 1e-12);
 }
 
-std::vector<Case> model_cases() {
-    return {{.name = "train_step",
-             .measures = "forward, backward, gradient norm and AdamW of a whole model",
-             .bound = Bound::compute,
-             .run = train_step},
-            {.name = "losses", .measures = "per-token losses of a whole model, forward only", .bound = Bound::compute, .run = losses}};
+std::vector<Case> model_cases(const ModelShape& model, DType compute) {
+    const auto activations = [&](Pass pass) {
+        return Llama::dry_run(model.config, model.batch, model.seq, pass, compute).activation_bytes;
+    };
+    const int64_t count = parameter_count(model.config);
+    const int64_t weights = count * (compute == DType::f32 ? 4 : 4 + bytes_of(compute));
+    const int64_t training = activations(Pass::training) + weights + 3 * 4 * count;  // and gradients, two moments
+    return {{"train_step", "forward, backward, gradient norm and AdamW of a whole model", Bound::compute, training, train_step},
+            {"waterfall", "that step, operation by operation, beside what each would take at its ceiling", Bound::compute, training,
+             waterfall},
+            {"losses", "per-token losses of a whole model, forward only", Bound::compute,
+             activations(Pass::inference) + weights, losses}};
 }
 
 }  // namespace templar::bench

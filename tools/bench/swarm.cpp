@@ -5,11 +5,13 @@
 #include "engine/replica/replica.h"
 #include "tools/bench/bench.h"
 
+#include <algorithm>
+
 namespace templar::bench {
 
 namespace {
 
-constexpr size_t peers = 15;
+constexpr int64_t peers = 15;
 
 using Payload = std::vector<uint8_t>;
 
@@ -26,9 +28,9 @@ struct Compression {
 };
 
 // Payloads that differ: what was sent is missing from the next.
-std::vector<Payload> make_payloads(Device& device, const Layout& layout, size_t count) {
+std::vector<Payload> make_payloads(Device& device, const Layout& layout, int64_t count) {
     Compression compression(device, layout);
-    std::vector<Payload> payloads(count, Payload(static_cast<size_t>(layout.payload_bytes)));
+    std::vector<Payload> payloads(static_cast<size_t>(count), Payload(static_cast<size_t>(layout.payload_bytes)));
     for (Payload& payload : payloads) compression.step(payload);
     return payloads;
 }
@@ -106,24 +108,19 @@ Figure overlap_check(const Context& context) {
 
 }  // namespace
 
-std::vector<Case> swarm_cases() {
-    return {{.name = "demo_step",
-             .measures = "a whole model's gradient into a payload on the host: momentum, DCT, top-k, codes",
-             .bound = Bound::memory,
-             .run = demo_step},
-            {.name = "replica_apply",
-             .measures = "15 payloads from the host applied to a whole model, and its new state root",
-             .bound = Bound::memory,
-             .run = replica_apply},
-            {.name = "candidate", .measures = "a whole model's weights with one payload applied", .bound = Bound::memory, .run = candidate},
-            {.name = "payload_check",
-             .measures = "every rule of the form of an 8192x2048 matrix's payload, one thread of the CPU",
-             .bound = Bound::memory,
-             .run = payload_check},
-            {.name = "index_overlap",
-             .measures = "equal indices of two such payloads, one thread of the CPU",
-             .bound = Bound::memory,
-             .run = overlap_check}};
+std::vector<Case> swarm_cases(const ModelShape& model, DType compute) {
+    const Layout layout = layout_of(model.config);
+    const int64_t fp32 = 4 * layout.parameters, copy = compute == DType::f32 ? 0 : bytes_of(compute) * layout.parameters;
+    const int64_t compression = 2 * fp32 + layout.payload_bytes, replica = fp32 + copy + peers * layout.payload_bytes;
+    return {{"demo_step", "a whole model's gradient into a payload on the host: norm, momentum, DCT, top-k, codes", Bound::memory,
+             compression, demo_step},
+            {"replica_apply", "15 payloads from the host applied to a whole model, and its new state root", Bound::memory,
+             std::max(compression, replica), replica_apply},
+            {"candidate", "a whole model's weights with one payload applied", Bound::memory,
+             std::max(compression, replica + bytes_of(compute) * layout.parameters), candidate},
+            {"payload_check", "every rule of the form of an 8192x2048 matrix's payload, one thread of the CPU", Bound::memory, 0,
+             payload_check},
+            {"index_overlap", "equal indices of two such payloads, one thread of the CPU", Bound::memory, 0, overlap_check}};
 }
 
 }  // namespace templar::bench

@@ -73,6 +73,7 @@ std::string shape_of(std::string_view op, const Arguments& a) {
         return fmt::format("{}x{}x{} {}{}{}", m, n, k, a.numbers[0] != 0 ? 't' : 'n', a.numbers[1] != 0 ? 't' : 'n',
                            a.numbers[2] != 0 ? " +=" : "");
     }
+    if (op == "adamw") return "";  // ranges of many lengths, one operation
     std::string text;
     const Tensor& first = a.tensors[op == "embedding_backward" ? 1 : 0];
     for (int i = 0; i < first.rank; ++i) text += fmt::format("{}{}", i == 0 ? "" : "x", first.shape[i]);
@@ -82,17 +83,18 @@ std::string shape_of(std::string_view op, const Arguments& a) {
 // The calls of a few steps.
 class Recorder {
   public:
-    explicit Recorder(Device& device) : device_(device), ops_(device.ops()) {}
+    Recorder(Device& device, Stopwatch& stopwatch) : device_(device), stopwatch_(stopwatch), ops_(device.ops()) {}
 
     const Ops& ops() const { return ops_; }
     void begin(std::string_view op, const Arguments& arguments) {
-        if (used_ == calls_.size()) calls_.push_back({"", {}, device_.make_event(), device_.make_event()});
+        if (used_ == calls_.size()) calls_.emplace_back();
         Call& call = calls_[used_++];
-        call.group = fmt::format("{} {}", op, shape_of(op, arguments));
+        const std::string shape = shape_of(op, arguments);
+        call.group = fmt::format("{}{}{}", op, shape.empty() ? "" : " ", shape);
         call.cost = cost_of(op, arguments);
-        call.start->record(device_.stream());
+        stopwatch_.set(call.start);
     }
-    void end() { calls_[used_ - 1].end->record(device_.stream()); }
+    void end() { stopwatch_.set(calls_[used_ - 1].end); }
 
     struct Group {
         int64_t calls = 0;
@@ -105,7 +107,7 @@ class Recorder {
         for (size_t i = 0; i < used_; ++i) {
             Group& group = groups_[calls_[i].group];
             ++group.calls;
-            group.seconds += calls_[i].end->seconds_since(*calls_[i].start);
+            group.seconds += stopwatch_.between(calls_[i].start, calls_[i].end);
             group.cost.bound = calls_[i].cost.bound;
             group.cost.work += calls_[i].cost.work;
         }
@@ -122,12 +124,13 @@ class Recorder {
   private:
     struct Call {
         std::string group;
-        Cost cost;
-        std::unique_ptr<Device::Event> start, end;
+        Cost cost{Bound::memory, 0};
+        Mark start, end;
     };
     Device& device_;
+    Stopwatch& stopwatch_;
     const Ops& ops_;
-    std::vector<Call> calls_;  // and their events, used again in every step
+    std::vector<Call> calls_;  // and their marks, used again in every step
     size_t used_ = 0;
     int64_t steps_ = 0;
     std::map<std::string, Group> groups_;
@@ -186,16 +189,14 @@ std::vector<Row> rows_of(const Recorder& recorded, const Ceilings& ceilings) {
 void describe(Figure& figure, const std::vector<Row>& rows, double tokens) {
     const double step = figure.time.median;
     double all = 0, bound = 0;
-    figure.text += fmt::format("\n    {:<44} {:>6} {:>10} {:>7} {:>12} {:>9} {:>10}\n", "operation", "calls", "ms", "step",
+    figure.text += fmt::format("\n    {:<40} {:>6} {:>10} {:>7} {:>15} {:>9} {:>10}\n", "operation", "calls", "ms", "step",
                                "rate", "ceiling", "beyond ms");
     for (const Row& row : rows) {
         all += row.seconds;
         bound += row.bound_seconds;
-        figure.text += fmt::format("    {:<44} {:>6} {:>10.3f} {:>6.1f}% {:>7.1f} {:<4} {:>8.1f}% {:>10.3f}\n", row.name, row.calls,
-                                   row.seconds * 1e3, row.seconds / step * 100,
-                                   row.rate * (row.bound == Bound::compute ? 1e-12 : 1e-9),
-                                   row.bound == Bound::compute ? "TF/s" : "GB/s", row.share * 100,
-                                   (row.seconds - row.bound_seconds) * 1e3);
+        figure.text += fmt::format("    {:<40} {:>6} {:>10.3f} {:>6.1f}% {:>15} {:>8.1f}% {:>10.3f}\n", row.name, row.calls,
+                                   row.seconds * 1e3, row.seconds / step * 100, rate_text(row.bound, row.rate),
+                                   row.share * 100, (row.seconds - row.bound_seconds) * 1e3);
         figure.details["operations"].push_back({{"name", row.name},
                                                 {"calls", row.calls},
                                                 {"ms", row.seconds * 1e3},
@@ -210,8 +211,10 @@ void describe(Figure& figure, const std::vector<Row>& rows, double tokens) {
         all * 1e3, (step - all) * 1e3, step * 1e3, bound * 1e3, tokens / bound);
 }
 
+}  // namespace
+
 Figure waterfall(const Context& context) {
-    Recorder calls(context.device);
+    Recorder calls(context.device, context.stopwatch);
     recorder = &calls;
     const Ops table = timed_table(context.device.ops());
     WithTable timed(context.device, table);
@@ -226,21 +229,15 @@ Figure waterfall(const Context& context) {
         add_utilisation(figure, context, training.flops(true), training.flops(false));
     }
     Training training(timed, context.model);
+    training.step();
+    calls.finish_step();
+    calls.forget();
     context.stopwatch.measure([&] {
         training.step();
         calls.finish_step();
     });
     describe(figure, rows_of(calls, context.ceilings), figure.items);
     return figure;
-}
-
-}  // namespace
-
-Case waterfall_case() {
-    return {.name = "waterfall",
-            .measures = "a training step, operation by operation, beside what each would take at its ceiling",
-            .bound = Bound::compute,
-            .run = waterfall};
 }
 
 }  // namespace templar::bench

@@ -16,10 +16,14 @@ TEST_CASE("5 windows with a CUDA miner and a CUDA validator among CPU ones end i
                                     .micro_batch = 2,
                                     .start_order = {},
                                     .open = open_bucket,
-                                    .open_device =
+                                    .open_devices =
                                         [](const LocalPeer& peer) {
                                             const bool cuda = peer.name == "miner-2" || peer.name == "validator-2";
-                                            return cuda ? test::test_device(DType::bf16) : cpu_device(1);
+                                            std::vector<std::unique_ptr<Device>> devices;
+                                            devices.push_back(cuda ? test::test_device(DType::bf16) : cpu_device(1));
+                                            // A miner with two devices.
+                                            if (peer.name == "miner-3") devices.push_back(cpu_device(1));
+                                            return devices;
                                         }},
                                    clock);
     for (const Digest& root : roots) CHECK(root == roots.front());
