@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/versions.h"
 #include "tests/cuda/fake_cuda.h"
 
 #include <doctest/doctest.h>
@@ -25,6 +26,7 @@ const Ops& ops() {
     }();
     return table;
 }
+std::vector<OpsVersion> ops_versions() { return {}; }
 
 }  // namespace templar::cuda
 

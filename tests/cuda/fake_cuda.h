@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace templar::test {
@@ -36,7 +37,12 @@ struct FakeCuda {
     int choices = 0;                                 // times it was asked for proposals
     std::vector<uint64_t> ran;                       // algorithms, in order
     double clock = 0;                                // milliseconds
+
+    // ---- events and NCCL, in order: "record", "wait" (for an event) or "nccl", and the stream -----------------------------------
+    bool logs = false;
+    std::vector<std::pair<std::string, const void*>> log;
 };
 extern FakeCuda fake;
+void log_call(const char* what, const void* stream);
 
 }  // namespace templar::test

@@ -8,6 +8,9 @@
 
 namespace templar::test {
 FakeCuda fake;
+void log_call(const char* what, const void* stream) {
+    if (fake.logs) fake.log.emplace_back(what, stream);
+}
 }
 
 using templar::test::fake;
@@ -137,6 +140,16 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
     ++fake.handles;
     return said();
 }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) { return cudaStreamCreateWithFlags(stream, 0); }
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+    *least = 0;
+    *greatest = -5;
+    return said();
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t, unsigned) {
+    templar::test::log_call("wait", stream);
+    return said();
+}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     delete reinterpret_cast<char*>(stream);
     --fake.handles;
@@ -159,7 +172,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     --fake.handles;
     return said();
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    templar::test::log_call("record", stream);
     reinterpret_cast<Event*>(event)->at = fake.clock;
     return said();
 }
