@@ -194,6 +194,10 @@ std::unique_ptr<Device::Event> CudaDevice::make_event() {
     return std::make_unique<CudaEvent>(index_);
 }
 
+std::unique_ptr<Device> open_gpu(int index, DType compute_type, const std::string& matmul_plans) {
+    return std::make_unique<CudaDevice>(index, compute_type, matmul_plans);
+}
+
 void* scratch(Stream& stream, int64_t bytes) {
     if (bytes > stream.cuda->scratch_bytes)
         fail(ExitCode::internal, "scratch memory of {} bytes asked for, the stream has {}", bytes, stream.cuda->scratch_bytes);
