@@ -12,6 +12,7 @@
 // Bound by the tensor cores: 7·B·H·T²·D FLOPs (causal). mma.sync reaches about 60 % of wgmma on Hopper, so that against
 // the usual count of 5 a wgmma kernel is up to 2.3 times as fast; delta reads out and dout once.
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_path.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/reduce.h"
@@ -102,7 +103,7 @@ struct KeyStorage {
 
 // Block (tile of keys, group, sequence); tiles that most queries see come first.
 template <class T, int head>
-__global__ void __launch_bounds__(backward_tiles<T, head>.threads())
+__global__ void __launch_bounds__(backward_tiles<T, head>.threads(), 1)
     key_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* delta, AttentionShape shape) {
     constexpr BackwardTiles tiles = backward_tiles<T, head>;
     constexpr int threads = tiles.threads();
@@ -179,7 +180,7 @@ struct QueryStorage {
 
 // Block (tile of queries, head, sequence); tiles with the most keys first.
 template <class T, int head>
-__global__ void __launch_bounds__(backward_tiles<T, head>.threads())
+__global__ void __launch_bounds__(backward_tiles<T, head>.threads(), 1)
     query_kernel(T* dqkv, const T* dout, const T* qkv, const float* lse, const float* delta, AttentionShape shape) {
     constexpr BackwardTiles tiles = backward_tiles<T, head>;
     constexpr int threads = tiles.threads();
@@ -237,6 +238,7 @@ void attention_backward(Stream& stream, Tensor dqkv, Tensor delta, Tensor dout, 
     const AttentionShape shape = attention_shape(name, out, qkv, dout, dqkv);
     require_type(name, DType::f32, {lse, delta});
     if (out.numel() == 0) return;
+    if (AttentionPath* const other = stream.cuda->attention; other && other->backward(stream, dqkv, dout, out, lse, qkv)) return;
     const auto grid = [&](int64_t tile, int heads) {
         return dim3(static_cast<unsigned>(ceil_div(shape.seq, tile)), static_cast<unsigned>(heads),
                     static_cast<unsigned>(shape.batch));

@@ -14,6 +14,7 @@
 // reaches about 60 % of what wgmma does. At head size 256 a warp with its 16 rows also reads 288 bytes of shared memory
 // for each mma, of which an SM delivers 128 a clock: that allows about 70 % of mma.sync's own rate.
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_path.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 
@@ -70,7 +71,7 @@ __device__ __forceinline__ void online_softmax(RunningSoftmax<m_tiles>& running,
 
 // Block (tile of queries, head, sequence); tiles with the most keys first.
 template <class T, int head>
-__global__ void __launch_bounds__(forward_tiles<T, head>.threads())
+__global__ void __launch_bounds__(forward_tiles<T, head>.threads(), 1)
     forward_kernel(T* out, float* lse, const T* qkv, AttentionShape shape) {
     constexpr ForwardTiles tiles = forward_tiles<T, head>;
     constexpr int threads = tiles.threads(), warp_rows = tiles.queries / tiles.warps;
@@ -153,6 +154,7 @@ void attention_forward(Stream& stream, Tensor out, Tensor lse, Tensor qkv) {
     const AttentionShape shape = attention_shape(name, out, qkv);
     require_type(name, DType::f32, {lse});
     if (out.numel() == 0) return;
+    if (AttentionPath* const other = stream.cuda->attention; other && other->forward(stream, out, lse, qkv)) return;
     with_compute_type(name, qkv.dtype, [&]<class T>() {
         with_head_size(name, shape.size, [&]<int head>() {
             constexpr ForwardTiles tiles = forward_tiles<T, head>;

@@ -1,6 +1,6 @@
 // coef (chunks, size) = the orthonormal two-dimensional DCT-II of each chunk of x (rows, cols), and its inverse.
-// Reads and writes each element once: 8 bytes an element. demo_compress has its own use of the transforms in dct.h; these
-// operations serve tests and studies, so that the inverse takes AnyDct for all sizes.
+// Reads and writes each element once: 8 bytes an element. demo_compress has its own use of the transforms in dct.h;
+// these operations serve tests and studies, so that the inverse takes AnyDct for all sizes.
 #include "kernels/cuda/dct.h"
 
 #include "kernels/cuda/dispatch.h"
@@ -37,7 +37,8 @@ __global__ void __launch_bounds__(dct_threads) decode_chunks(AnyDct dct, float* 
     auto& storage = shared_storage<DctStorage<AnyDct>>();
     dct.prepare_decode(storage.dct);
     for (int64_t chunk = blockIdx.x; chunk < map.chunks; chunk += gridDim.x)
-        dct.decode(x + map.corner(static_cast<uint32_t>(chunk)), map.cols, storage.chunk, storage.dct, coef + chunk * map.size);
+        dct.decode(x + map.corner(static_cast<uint32_t>(chunk)), map.cols, storage.chunk, storage.dct,
+                   coef + chunk * map.size);
 }
 
 void check_arguments(const char* op, Tensor coef, Tensor x, const ChunkGrid& grid) {
@@ -53,8 +54,8 @@ void dct_encode(Stream& stream, Tensor coef, Tensor x, ChunkGrid grid) {
     if (map.chunks == 0) return;
     const dim3 blocks(std::min(map.chunks, most_blocks)), block(dct_threads);
     if (takes_fast_dct(grid))
-        launch(stream, "dct_encode", blocks, block, sizeof(DctStorage<FastDct>), encode_chunks<FastDct>, FastDct{}, coef.f32(),
-               x.f32(), map);
+        launch(stream, "dct_encode", blocks, block, sizeof(DctStorage<FastDct>), encode_chunks<FastDct>, FastDct{},
+               coef.f32(), x.f32(), map);
     else
         launch(stream, "dct_encode", blocks, block, sizeof(DctStorage<AnyDct>), encode_chunks<AnyDct>, any_dct(grid),
                coef.f32(), x.f32(), map);

@@ -1,7 +1,7 @@
 // The two-dimensional DCT-II of one chunk in shared memory, by a block of 64 threads (docs/protocol.md §5).
 //
-// Two transforms with one interface: FastDct for 64 × 64 chunks, which all large tensors have, and AnyDct for every other size.
-// Both leave the coefficients, divided by `scale`, in a ChunkValues, and both need as many barriers as they have passes.
+// Two transforms with one interface: FastDct for 64 × 64 chunks, which all large tensors have, and AnyDct for every
+// other size. Both leave the coefficients, divided by `scale`, in a ChunkValues.
 #pragma once
 
 #include "base/error.h"
@@ -16,15 +16,17 @@ namespace templar::cuda {
 
 inline constexpr int dct_threads = 64;
 
-// The values of a chunk, value i at slot(i): 4 floats of padding after each 64. In a 64 × 64 chunk a warp then touches all banks
-// equally whether its threads share a row, a column, or read 16 bytes of a row each.
+// The values of a chunk, value i at slot(i): 4 floats of padding after each 64. In a 64 × 64 chunk a warp then touches
+// all banks equally whether its threads share a row, a column, or read 16 bytes of a row each.
 inline constexpr int chunk_row = max_chunk_edge + 4;
 struct alignas(16) ChunkValues {
     float values[max_chunk_edge * chunk_row];
 };
-__device__ __forceinline__ int slot(int i) { return i + (i / max_chunk_edge) * (chunk_row - max_chunk_edge); }
+__device__ __forceinline__ int slot(int i) {
+    return i + (i / max_chunk_edge) * (chunk_row - max_chunk_edge);
+}
 
-// ---- chunks of a tensor -------------------------------------------------------------------------------------------------------
+// ---- chunks of a tensor ---------------------------------------------------------------------------------------------
 
 // A ChunkGrid as kernels want it: 32-bit divisions are several times cheaper than 64-bit ones.
 struct ChunkMap {
@@ -38,13 +40,14 @@ struct ChunkMap {
     }
 };
 
-// ---- the fast transform -------------------------------------------------------------------------------------------------------
-// Without its normalisation, DCT-II(N): x[b] <- Σ_j x[j]·cos(π(2j + 1)b/(2N)) and DCT-IV(N): Σ_j x[j]·cos(π(2j + 1)(2b + 1)/(4N)).
-// Both are split into transforms of half the size by butterflies and plane rotations only, so no rounding error grows (Lee's
-// recursion, with a few more additions but no rotations, multiplies by up to 1/(2·sin(π/128)) = 20). 591 additions,
-// multiplications and fused multiply-adds for N = 64.
-// Everything is unrolled: each x[j] is a register. Multiplications that nvcc could fuse with an addition say what they mean, so
-// that a GPU gives the bits that the tests see.
+// ---- the fast transform ---------------------------------------------------------------------------------------------
+// Without normalisation,
+//   DCT-II(N): x[b] <- Σ_j x[j]·cos(π(2j + 1)b/(2N))
+//   DCT-IV(N): x[b] <- Σ_j x[j]·cos(π(2j + 1)(2b + 1)/(4N))
+// Both are split into transforms of half the size by butterflies and plane rotations only, so that no rounding error
+// grows. (Lee's recursion, which has no rotations, divides by as little as 2·sin(π/128) = 0.05.) 591 additions,
+// multiplications and fused multiply-adds for N = 64. Everything is unrolled: each x[j] is a register. A product that
+// nvcc could fuse with an addition says what is meant, so that a GPU gives the bits that the tests see.
 
 // cos and sin of the rotations of DCT-IV(N), angles π(2j + 1)/(4N) below π/4.
 template <int N>
@@ -90,9 +93,9 @@ __device__ __forceinline__ void dct_ii(float (&x)[N]) {
     }
 }
 
-// With angle a_j = π(2j + 1)/(4N) the mirrored pair (x[j], x[N-1-j]) has the angles a_j and π/2 - a_j; adding and subtracting
-// outputs 2r and 2r - 1 leaves 2·cos(4r·a_j) and 2·sin(4r·a_j) of the rotated pair, and a sine transform is a cosine transform
-// of the input with alternating signs, read backwards.
+// With angle a_j = π(2j + 1)/(4N) the mirrored pair (x[j], x[N-1-j]) has the angles a_j and π/2 - a_j; adding and
+// subtracting outputs 2r and 2r - 1 leaves 2·cos(4r·a_j) and 2·sin(4r·a_j) of the rotated pair, and a sine transform is
+// a cosine transform of the input with alternating signs, read backwards.
 template <int N>
 __device__ __forceinline__ void dct_iv(float (&x)[N]) {
     if constexpr (N == 1) {
@@ -154,7 +157,7 @@ struct FastDct {
     }
 };
 
-// ---- chunks of any size -------------------------------------------------------------------------------------------------------
+// ---- chunks of any size ---------------------------------------------------------------------------------------------
 
 // Two products with the basis. Slow beside FastDct, and only small or oddly shaped tensors take it.
 struct AnyDct {
@@ -163,11 +166,11 @@ struct AnyDct {
     BasisValues row_values, col_values;
     int h, w;  // edge_rows, edge_cols
 
-    static constexpr int tile = 4;                      // sums of one thread
+    static constexpr int tile = 4;                         // sums of one thread
     static constexpr int turned_row = max_chunk_edge + 1;  // odd: a column lies in 64 different banks
     struct Shared {
-        // Basis matrices, row stride 64: (position, frequency) to encode, (frequency, position) to decode; columns up to the next
-        // multiple of `tile` are zero.
+        // Basis matrices, row stride 64: (position, frequency) to encode, (frequency, position) to decode; columns up
+        // to the next multiple of `tile` are zero.
         alignas(16) float row_basis[max_chunk_edge * max_chunk_edge];
         alignas(16) float col_basis[max_chunk_edge * max_chunk_edge];
         float turned[max_chunk_edge * turned_row];  // between the products, transposed
@@ -240,17 +243,23 @@ struct AnyDct {
     }
 };
 
-// ---- for launchers ----------------------------------------------------------------------------------------------------------
+// ---- for launchers --------------------------------------------------------------------------------------------------
 // Throws Error(internal) for 2^32 chunks and more, and when the chunks do not tile the tensor.
 inline ChunkMap chunk_map(const char* op, const ChunkGrid& grid) {
-    const auto fits = [](int64_t extent, int edge) { return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0; };
+    const auto fits = [](int64_t extent, int edge) {
+        return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0;
+    };
     if (!fits(grid.rows, grid.edge_rows) || !fits(grid.cols, grid.edge_cols))
-        fail(ExitCode::internal, "{}: chunks of {} x {} do not tile a tensor of {} x {}", op, grid.edge_rows, grid.edge_cols,
-             grid.rows, grid.cols);
+        fail(ExitCode::internal, "{}: chunks of {} x {} do not tile a tensor of {} x {}", op, grid.edge_rows,
+             grid.edge_cols, grid.rows, grid.cols);
     if (grid.chunks() > std::numeric_limits<uint32_t>::max())
         fail(ExitCode::internal, "{}: expected fewer than 2^32 chunks, found {}", op, grid.chunks());
-    return {static_cast<uint32_t>(grid.chunks()), static_cast<uint32_t>(grid.cols / grid.edge_cols), grid.edge_rows,
-            grid.edge_cols, grid.chunk_size(), grid.cols};
+    return {static_cast<uint32_t>(grid.chunks()),
+            static_cast<uint32_t>(grid.cols / grid.edge_cols),
+            grid.edge_rows,
+            grid.edge_cols,
+            grid.chunk_size(),
+            grid.cols};
 }
 
 inline bool takes_fast_dct(const ChunkGrid& grid) {

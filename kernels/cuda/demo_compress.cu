@@ -1,16 +1,18 @@
-// One DeMo step of one tensor (docs/protocol.md §5, §5.1): E <- beta·E + eta·DCT(g); of each chunk the k largest |E| are coded and
-// E <- E - decoded.
+// One DeMo step of one tensor (docs/protocol.md §5, §5.1): E <- beta·E + eta·DCT(g); of each chunk the k largest |E|
+// are coded and E <- E - decoded.
 //
-// One pass over memory: E is read and written once, g is read once: 12 bytes an element, and about 0.05 for the payload.
-// A block holds one chunk from its first load to its last store. What it cannot know is the tensor's base exponent X, which the
-// largest magnitude of all chunks decides. But a chunk's scale depends on X only where the chunk lies 2^31 below the largest:
-// so the block codes with the scale that the chunk alone asks for, and keeps the k values as they were. When X is known, a second,
-// small kernel writes scales and codes from these and repairs the rare chunk below the range, just as the CPU codes it.
+// One pass over memory: E is read and written once, g is read once: 12 bytes an element, and about 0.05 for the
+// payload. A block holds one chunk from its first load to its last store. What it cannot know is the tensor's base
+// exponent X, which the largest magnitude of all chunks decides. But a chunk's scale depends on X only where the chunk
+// lies 2^31 below the largest: so the block codes with the scale that the chunk alone asks for, and keeps the k values
+// as they were. When X is known, a second, small kernel writes scales and codes from these and repairs the rare chunk
+// below the range, just as the CPU codes it.
 //
-// Bound: 3.4 ms for 1.2·10^9 elements at 4.3 TB/s. Beside it stand about 40 instructions an element, 1.7 ms of a full H200: 18 of
-// the DCT, 11 of the top-k, 11 to move and add.
+// Bound: 3.4 ms for 1.2·10^9 elements at 4.3 TB/s. Beside it stand about 40 instructions an element, 1.7 ms of a full
+// H200: 18 of the DCT, 11 of the top-k, 11 to move and add.
 //
-// Values that are too many to keep (k near the chunk's size in a large tensor) stay in E, uncoded, until the second kernel.
+// Values that are too many to keep (k near the chunk's size in a large tensor) stay in E, uncoded, until the second
+// kernel.
 #include "kernels/cuda/demo_compress.h"
 
 #include "kernels/cuda/dct.h"
@@ -26,11 +28,13 @@ namespace templar::cuda {
 
 namespace {
 
-constexpr uint32_t most_blocks = 4096;  // each leaves a maximum to the second kernel, every block of which reads them all
-constexpr int compress_blocks = 10;       // of one multiprocessor: leaves a thread 96 registers, the DCT's 64 among them
-constexpr int finish_warps = 4, finish_blocks_resident = 8;
+// Blocks of the first kernel. Each leaves a maximum, and every block of the second kernel reads all of them.
+constexpr uint32_t most_blocks = 4096;
+// Blocks of a multiprocessor. Ten leave a thread 96 registers, 64 of them for its row or column.
+constexpr int compress_blocks = 10, finish_blocks = 8;
+constexpr int finish_warps = 4;
 
-// ---- codes ----------------------------------------------------------------------------------------------------------------------
+// ---- codes ----------------------------------------------------------------------------------------------------------
 // In double or integers, so that every decision is that of kernels/cpu/isa/demo_compress.cpp.
 
 // s = mantissa·2^exponent with mantissa in 8 … 15; mantissa 0: a chunk of zeros.
@@ -69,7 +73,7 @@ __device__ Coded code_value(float value, double s, int code_bits) {
     return {static_cast<uint32_t>(q << 1 | (negative ? 1 : 0)), negative ? value + decoded : value - decoded};
 }
 
-// ---- first kernel: momentum, top-k, indices -----------------------------------------------------------------------------------------
+// ---- first kernel: momentum, top-k, indices -------------------------------------------------------------------------
 
 struct Work {
     SparseOut out;
@@ -118,10 +122,11 @@ __device__ __forceinline__ void store_momentum(float* momentum, const ChunkValue
         store<n>(momentum + i, load<n>(chunk.values + slot(i)), Use::streaming);
 }
 
-// Packs a chunk's k indices, low bits first, each byte by one thread. `chunk_in_group` tells whether the first byte begins in the
-// chunk before; a last byte that ends in the next one is left to it, unless this is the `last` chunk of the group.
-__device__ void pack_indices(uint8_t* section, uint32_t chunk, uint32_t chunk_in_group, bool last, const uint16_t* picked, int k,
-                             int bits, uint8_t (&last_byte)[2]) {
+// Packs a chunk's k indices, low bits first, each byte by one thread. `chunk_in_group` tells whether the first byte
+// begins in the chunk before; a last byte that ends in the next one is left to it, unless this is the `last` chunk of
+// the group.
+__device__ void pack_indices(uint8_t* section, uint32_t chunk, uint32_t chunk_in_group, bool last,
+                             const uint16_t* picked, int k, int bits, uint8_t (&last_byte)[2]) {
     const int64_t begin = static_cast<int64_t>(chunk) * k * bits, end = begin + k * bits;
     for (int64_t byte = begin / 8 + threadIdx.x; byte * 8 < end; byte += dct_threads) {
         uint32_t value = byte * 8 < begin ? last_byte[(chunk_in_group + 1) % 2] : 0;
@@ -129,10 +134,13 @@ __device__ void pack_indices(uint8_t* section, uint32_t chunk, uint32_t chunk_in
         const int from = static_cast<int>(byte * 8 - begin);
         for (int i = max(from, 0) / bits; i < k && i * bits < from + 8; ++i) {
             const int shift = i * bits - from;
-            value |= shift >= 0 ? static_cast<uint32_t>(picked[i]) << shift : static_cast<uint32_t>(picked[i]) >> -shift;
+            value |=
+                shift >= 0 ? static_cast<uint32_t>(picked[i]) << shift : static_cast<uint32_t>(picked[i]) >> -shift;
         }
-        if (byte * 8 + 8 <= end || last) section[byte] = static_cast<uint8_t>(value);
-        else last_byte[chunk_in_group % 2] = static_cast<uint8_t>(value);
+        if (byte * 8 + 8 <= end || last)
+            section[byte] = static_cast<uint8_t>(value);
+        else
+            last_byte[chunk_in_group % 2] = static_cast<uint8_t>(value);
     }
 }
 
@@ -145,14 +153,14 @@ __global__ void __launch_bounds__(dct_threads, compress_blocks) compress_chunks(
     const int size = Dct::size > 0 ? Dct::size : map.size;
     uint32_t largest = 0;
     dct.prepare(storage.dct);
-    for (int64_t first = int64_t{blockIdx.x} * work.group; first < map.chunks; first += int64_t{gridDim.x} * work.group) {
+    for (int64_t first = int64_t{blockIdx.x} * work.group; first < map.chunks;
+         first += int64_t{gridDim.x} * work.group) {
         const uint32_t in_group = static_cast<uint32_t>(min(int64_t{work.group}, map.chunks - first));
         for (uint32_t c = 0; c < in_group; ++c) {
             const uint32_t chunk = static_cast<uint32_t>(first) + c;
             float* const momentum = work.momentum + static_cast<int64_t>(chunk) * size;
             dct.encode(storage.chunk, storage.dct, work.grad + map.corner(chunk), map.cols);
             const uint32_t peak = add_momentum<pack>(storage.chunk, momentum, size, work.step);
-            __syncthreads();
             storage.top.select(storage.chunk, size, k, peak);
 
             largest = max(largest, storage.top.largest);
@@ -165,8 +173,8 @@ __global__ void __launch_bounds__(dct_threads, compress_blocks) compress_chunks(
                     if (scale.mantissa != 0) value = code_value(value, s, code_bits).left;
                 }
             }
-            pack_indices(work.out.indices, chunk, c, c + 1 == in_group, storage.top.picked, k, work.out.format.index_bits,
-                         storage.last_byte);
+            pack_indices(work.out.indices, chunk, c, c + 1 == in_group, storage.top.picked, k,
+                         work.out.format.index_bits, storage.last_byte);
             __syncthreads();
             store_momentum<pack>(momentum, storage.chunk, size);
             __syncthreads();
@@ -175,7 +183,7 @@ __global__ void __launch_bounds__(dct_threads, compress_blocks) compress_chunks(
     if (threadIdx.x == 0) work.block_largest[blockIdx.x] = largest;
 }
 
-// ---- second kernel: base exponent, scales, codes --------------------------------------------------------------------------------------
+// ---- second kernel: base exponent, scales, codes --------------------------------------------------------------------
 
 struct FinishStorage {
     uint32_t largest[finish_warps];
@@ -188,7 +196,9 @@ __device__ float& momentum_of(const Work& work, int64_t i) {
     return work.momentum[chunk * work.map.size + load_field(work.out.indices, i, work.out.format.index_bits)];
 }
 
-__device__ float kept_value(const Work& work, int64_t i) { return work.kept ? work.kept[i] : momentum_of(work, i); }
+__device__ float kept_value(const Work& work, int64_t i) {
+    return work.kept ? work.kept[i] : momentum_of(work, i);
+}
 
 // The exponent of the largest scale is X + 31; X = 0 when there is none.
 __device__ int base_exponent(const Work& work, FinishStorage& storage, uint32_t blocks) {
@@ -202,21 +212,24 @@ __device__ int base_exponent(const Work& work, FinishStorage& storage, uint32_t 
 }
 
 // A warp takes a group of chunks: first their scales, then their codes, a byte each lane.
-__global__ void __launch_bounds__(finish_warps * 32, finish_blocks_resident) finish(Work work, uint32_t blocks) {
+__global__ void __launch_bounds__(finish_warps * 32, finish_blocks) finish(Work work, uint32_t blocks) {
     auto& storage = shared_storage<FinishStorage>();
     const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
     const int k = work.out.format.k, code_bits = work.out.format.code_bits, fields = 8 / code_bits;  // in a byte
     const int base = base_exponent(work, storage, blocks);
-    if (blockIdx.x == 0 && threadIdx.x < 2) work.out.base_exponent[threadIdx.x] = static_cast<uint8_t>(base >> 8 * threadIdx.x);
+    if (blockIdx.x == 0 && threadIdx.x < 2)
+        work.out.base_exponent[threadIdx.x] = static_cast<uint8_t>(base >> 8 * threadIdx.x);
 
     Scale(&scales)[8] = storage.scales[warp];
     const int64_t stride = int64_t{gridDim.x} * finish_warps * work.group;
-    for (int64_t first = (int64_t{blockIdx.x} * finish_warps + warp) * work.group; first < work.map.chunks; first += stride) {
+    for (int64_t first = (int64_t{blockIdx.x} * finish_warps + warp) * work.group; first < work.map.chunks;
+         first += stride) {
         const int in_group = static_cast<int>(min(int64_t{work.group}, work.map.chunks - first));
         uint32_t below_range = 0;  // bit c: chunk first + c
         for (int c = 0; c < in_group; ++c) {
             uint32_t largest = 0;
-            for (int i = lane; i < k; i += 32) largest = max(largest, magnitude_bits(kept_value(work, (first + c) * k + i)));
+            for (int i = lane; i < k; i += 32)
+                largest = max(largest, magnitude_bits(kept_value(work, (first + c) * k + i)));
             Scale scale = smallest_scale(__reduce_max_sync(~0u, largest), code_bits);
             if (scale.mantissa != 0 && (scale.exponent < base || (scale.exponent == base && scale.mantissa == 8))) {
                 scale = {9, base};  // the smallest there is, byte 0 being reserved
@@ -245,7 +258,7 @@ __global__ void __launch_bounds__(finish_warps * 32, finish_blocks_resident) fin
     }
 }
 
-// ---- launcher -----------------------------------------------------------------------------------------------------------------------
+// ---- launcher -------------------------------------------------------------------------------------------------------
 
 template <class Dct, int max_k>
 void launch_compress(Stream& stream, uint32_t blocks, Dct dct, const Work& work) {
@@ -257,10 +270,12 @@ void check_arguments(const char* op, Tensor momentum, Tensor grad, const ChunkGr
     const auto [k, code_bits, index_bits] = format;
     const int size = grid.chunk_size();
     require_type(op, DType::f32, {momentum, grad});
-    require(op, momentum.numel() == grid.rows * grid.cols && grad.numel() == momentum.numel(), "tensors of the grid's size");
+    require(op, momentum.numel() == grid.rows * grid.cols && grad.numel() == momentum.numel(),
+            "tensors of the grid's size");
     require(op, k >= 1 && k <= size, "k from 1 to the chunk's size");
     require(op, code_bits == 8 || code_bits == 4 || code_bits == 2 || code_bits == 1, "8, 4, 2 or 1 bits a code");
-    require(op, index_bits >= 0 && index_bits <= 12 && size <= 1 << index_bits, "as many bits an index as the chunk's size needs");
+    require(op, index_bits >= 0 && index_bits <= 12 && size <= 1 << index_bits,
+            "as many bits an index as the chunk's size needs");
 }
 
 }  // namespace
@@ -283,13 +298,18 @@ void demo_compress(Stream& stream, SparseOut out, Tensor momentum, Tensor grad, 
 
     const bool fast = takes_fast_dct(grid) && whole_packs<float>(grid.chunk_size(), momentum.f32());
     work.step.eta *= fast ? FastDct::scale : AnyDct::scale;  // exact: a power of two
-    if (blocks == 0) {}
-    else if (fast && k <= dct_threads) launch_compress<FastDct, dct_threads>(stream, blocks, {}, work);
-    else if (fast) launch_compress<FastDct, max_chunk_size>(stream, blocks, {}, work);
-    else launch_compress<AnyDct, max_chunk_size>(stream, blocks, any_dct(grid), work);
-
-    const int64_t finish_blocks = std::clamp<int64_t>(ceil_div(groups, finish_warps), 1, 1024);
-    launch(stream, "demo_compress: codes", grid_of(finish_blocks), dim3(finish_warps * 32), sizeof(FinishStorage), finish, work, blocks);
+    if (blocks > 0) {
+        if (fast && k <= dct_threads)
+            launch_compress<FastDct, dct_threads>(stream, blocks, {}, work);
+        else if (fast)
+            launch_compress<FastDct, max_chunk_size>(stream, blocks, {}, work);
+        else
+            launch_compress<AnyDct, max_chunk_size>(stream, blocks, any_dct(grid), work);
+    }
+    // A tensor of no chunks, too, has a base exponent.
+    const int64_t second_blocks = std::clamp<int64_t>(ceil_div(groups, finish_warps), 1, 1024);
+    launch(stream, "demo_compress: codes", grid_of(second_blocks), dim3(finish_warps * 32), sizeof(FinishStorage),
+           finish, work, blocks);
 }
 
 void demo_compress(Stream& stream, SparseOut out, Tensor momentum, Tensor grad, ChunkGrid grid, DemoStep step) {

@@ -1,5 +1,5 @@
-// demo_compress with a limit of its own on scratch memory, at least 16 KiB: so that a test sees what happens beyond the limit
-// without a tensor of its size.
+// demo_compress with a limit of its own on scratch memory, at least 16 KiB: so that a test sees what happens beyond the
+// limit without a tensor of its size.
 #pragma once
 
 #include "kernels/ops.h"

@@ -1,16 +1,20 @@
 // The k largest magnitudes of a chunk in shared memory, by a block of 64 threads.
 //
-// The k-th largest of the 64 threads' peaks is a lower bound of the k-th largest value, and a good one: 44 of 4096 normally
-// distributed values reach it for k = 32. Among those few the exact k-th largest is found by counting, for each, how many are
-// larger. Where the bound lets too many pass (k > 64, ties) its bits are found one after another over all values.
+// The k-th largest of the 64 threads' peaks is a lower bound of the k-th largest value, and a good one: 44 of 4096
+// normally distributed values reach it for k = 32. Among those few the exact k-th largest is found by counting, for
+// each, how many are larger. Where the bound lets too many pass (k > 64, ties) its bits are found one after another
+// over all values.
 #pragma once
 
 #include "kernels/cuda/dct.h"
 
 namespace templar::cuda {
 
-// The bits of |x|: ordered like the magnitudes (NaN above infinity, so that exactly k are picked whatever the values are).
-__device__ __forceinline__ uint32_t magnitude_bits(float x) { return __float_as_uint(x) & 0x7fffffffu; }
+// The bits of |x|: ordered like the magnitudes (NaN above infinity, so that exactly k are picked whatever the values
+// are).
+__device__ __forceinline__ uint32_t magnitude_bits(float x) {
+    return __float_as_uint(x) & 0x7fffffffu;
+}
 
 template <int max_k>
 struct TopK {
@@ -24,8 +28,8 @@ struct TopK {
     uint32_t reached[32];  // by bit of the search
     uint32_t warp_largest[2], warp_sum[2];
 
-    // `peak`: the largest magnitude_bits of this thread's share of the chunk's values, whatever the shares are. All threads
-    // call it; ends with a barrier.
+    // `peak`: the largest magnitude_bits of this thread's share of the chunk's values, whatever the shares are. All
+    // threads call it; begins and ends with a barrier.
     __device__ void select(const ChunkValues& chunk, int size, int k, uint32_t peak) {
         const int t = static_cast<int>(threadIdx.x);
         const uint32_t warp_peak = __reduce_max_sync(~0u, peak);
@@ -77,8 +81,8 @@ struct TopK {
         return valid == 64 ? all : all & ((uint64_t{1} << valid) - 1);
     }
 
-    // *result <- the number of the list that fewer than k exceed and at least k reach. Every thread that finds it, finds the
-    // same.
+    // *result <- the number of the list that fewer than k exceed and at least k reach. Every thread that finds it,
+    // finds the same.
     __device__ static void find_kth_largest(uint32_t* result, const uint32_t* list, int count, int k) {
         for (int i = static_cast<int>(threadIdx.x); i < count; i += dct_threads) {
             const uint32_t number = list[i];
