@@ -5,6 +5,7 @@
 #   make test       build and run every test
 #   make fuzz       look for bytes that break a parser (SECONDS=600 a target, TARGET=xml for one); needs clang
 #   make bench      speed of every operation on this machine
+#   make gpu-check  tests, compute-sanitizer and speed on a real GPU; skipped where there is none
 #   make clean      remove the build folder
 BUILD ?= build
 JOBS  ?= $(shell nproc)
@@ -13,7 +14,7 @@ DEMO  ?= $(BUILD)/demo
 DEMO_FLAGS ?=
 TEXT  ?=
 
-.PHONY: all configure build programs deps demo demo-s3 test fuzz bench clean
+.PHONY: all configure build programs deps demo demo-s3 test fuzz bench gpu-check clean
 
 all: build
 
@@ -62,6 +63,9 @@ fuzz: deps
 
 bench: build
 	@$(BUILD)/bin/bench --all
+
+gpu-check: build
+	@sh tools/gpu_check.sh $(BUILD)
 
 clean:
 	rm -rf $(BUILD)

@@ -306,6 +306,10 @@ std::vector<OpCase> small_cases(DType compute) {
             cases.push_back(merge_case(compute, fmt::format("{}-cancelling-{}peers", name, count), payloads));
             if (count == 1) cases.push_back(candidate_case(compute, name + "-cancelling", payloads));
         }
+    // Beside the largest exponent the smallest leaves integers of a few units: how they are rounded shows in the signs.
+    Payloads far_apart({shape_of(60, 100, 32, 2)}, 1);
+    far_apart.scales = [](int64_t) { return Scales::extreme; };
+    cases.push_back(merge_case(compute, "60x100-2bit-extreme", far_apart));
     const Payloads two({shape_of(60, 100), shape_of(1, 50)}, 1);
     cases.push_back(candidate_in_place_case("two-tensors", two));
     cases.push_back(candidate_case(compute, "reserved", Payloads({shape_of(60, 100)}, 3)));

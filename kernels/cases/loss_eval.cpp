@@ -25,7 +25,9 @@ std::vector<int32_t> labels(const LossEval& c) {
 
 OpCase loss_eval(DType compute, const LossEval& c) {
     const double scale = c.spread / std::sqrt(static_cast<double>(c.columns));
-    const auto values = [](int64_t count, uint64_t seed, double size) { return [=] { return normal_values(count, seed, size); }; };
+    const auto values = [](int64_t count, uint64_t seed, double size) {
+        return [=] { return normal_values(count, seed, size); };
+    };
     constexpr int64_t logits_rows = 2;  // what the CPU's table keeps at a time
     const double tokens = static_cast<double>(c.rows);
     return {.op = "loss_eval",
@@ -58,9 +60,10 @@ OpCase loss_eval(DType compute, const LossEval& c) {
 std::vector<LossEval> loss_evals(CaseSizes sizes) {
     switch (sizes) {
         case CaseSizes::small:
-            // One logit; two; a row that is no whole pack of 16 bytes; one entry more than a tile of the vocabulary has; two
-            // tiles of rows; more tiles of the vocabulary than multiprocessors; logits of some hundreds.
-            return {{1, 1, 1}, {1, 8, 2}, {5, 33, 300}, {7, 40, 257}, {131, 72, 601}, {20, 160, 1100}, {9, 136, 511, 200}};
+            // One logit; two; a row that is no whole pack of 16 bytes; one entry more than a tile of the vocabulary
+            // has; two tiles of rows; more tiles of the vocabulary than multiprocessors; logits of some hundreds.
+            return {{1, 1, 1},      {1, 8, 2},       {5, 33, 300},      {7, 40, 257},
+                    {131, 72, 601}, {20, 160, 1100}, {9, 136, 511, 200}};
         case CaseSizes::model: return {{16 * 2048, 2048, 32000}};
         case CaseSizes::laptop: return {{8 * 256, 384, 4096}};
     }

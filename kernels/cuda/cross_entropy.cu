@@ -78,8 +78,9 @@ struct Sum {
     __device__ __forceinline__ void add(const Floats<n>& z) {
         float largest = z[0];
         for (int j = 1; j < n; ++j) largest = fmaxf(largest, z[j]);
+        // Every number -inf so far: powers of -inf - -inf would be NaN. A NaN goes on, into the sum.
+        if (max2 == -infinity && largest == -infinity) return;
         const float next = fmaxf(max2, log2_e * largest);
-        if (next == -infinity) return;  // every number -inf so far: powers of -inf - -inf would be NaN
         sum *= exp2_approx(max2 - next);
         for (int j = 0; j < n; ++j) sum += power(z[j], next);
         max2 = next;

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/gpu_errors.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/attention_path.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/ops.h"
 
@@ -88,6 +89,8 @@ CudaDevice::CudaDevice(int index, DType compute_type, const std::string& matmul_
         working_.scratch_bytes = scratch_bytes;
         matmul_plans_ = std::make_unique<MatmulPlans>(matmul_plans, name_, working_.multiprocessors);
         working_.matmul = matmul_plans_.get();
+        attention_ = cudnn_attention(working_.handle);
+        working_.attention = attention_.get();
     } catch (...) {
         close();
         throw;
@@ -102,6 +105,7 @@ CudaDevice::~CudaDevice() {
 void CudaDevice::close() noexcept {
     cudaSetDevice(index_);
     if (working_.handle) cudaStreamSynchronize(working_.handle);
+    attention_.reset();
     matmul_plans_.reset();
     cudaFree(working_.scratch);
     if (working_.handle) cudaStreamDestroy(working_.handle);
@@ -188,6 +192,10 @@ void CudaDevice::wait(Stream& stream) {
 
 std::unique_ptr<Device::Event> CudaDevice::make_event() {
     return std::make_unique<CudaEvent>(index_);
+}
+
+std::unique_ptr<Device> open_gpu(int index, DType compute_type, const std::string& matmul_plans) {
+    return std::make_unique<CudaDevice>(index, compute_type, matmul_plans);
 }
 
 void* scratch(Stream& stream, int64_t bytes) {

@@ -1,23 +1,18 @@
 // A GPU as a Device.
 #pragma once
 
+#include "kernels/cuda/gpu.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/versions.h"
-#include "kernels/device.h"
 
 #include <memory>
 #include <string>
 
 namespace templar::cuda {
 
-// How many GPUs the driver shows. Throws Error(device): no driver, one too old for this program, or none that works.
-int gpu_count();
-// Throws Error(device) when there is no GPU `index` or this build has no code for it.
-void check_gpu(int index);
-
 class CudaDevice final : public Device {
   public:
-    // matmul_plans: kernels/device.h, cuda_device().
+    // As open_gpu().
     CudaDevice(int index, DType compute_type, const std::string& matmul_plans);
     ~CudaDevice() override;
 
@@ -47,6 +42,7 @@ class CudaDevice final : public Device {
     int64_t total_bytes_ = 0;
     CudaStream working_;
     std::unique_ptr<MatmulPlans> matmul_plans_;
+    std::unique_ptr<AttentionPath> attention_;
 };
 
 // Makes the GPU the calling thread's: CUDA keeps one for each thread, and a kernel starts only on that one's streams.

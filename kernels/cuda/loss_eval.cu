@@ -1,15 +1,17 @@
-// losses (N): log Σ_v e^(z_iv) - z_i,label of the logits z = hidden (N, C) · head (V, C)ᵀ; 0 where the label is below 0.
+// losses (N): log Σ_v e^(z_iv) - z_i,label of the logits z = hidden (N, C) · head (V, C)ᵀ; 0 where the label is below
+// 0.
 //
-// The logits are made tile by tile in registers and go into a running log-sum-exp there (loss_eval_parts.h): memory holds
-// two numbers for each row and split instead of V logits. So the call reads hidden and head, writes 4N bytes, and costs
-// the product's 2·N·C·V operations: 4.3 TFLOP for 32768 tokens of the 1.2B model, 5.7 ms at cuBLASLt's 750 TFLOP/s.
+// The logits are made tile by tile in registers and go into a running log-sum-exp there (loss_eval_parts.h): memory
+// holds two numbers for each row and split instead of V logits. So the call reads hidden and head, writes 4N bytes,
+// and costs the product's 2·N·C·V operations: 4.3 TFLOP for 32768 tokens of the 1.2B model, 5.7 ms at cuBLASLt's 750
+// TFLOP/s.
 //
-// A block owns 128 rows and walks over tiles of 256 vocabulary entries, 64 bytes of C at a time, through a ring of four
-// stages in shared memory that cp.async fills three stages ahead, across the tiles' borders: the exponentials of one tile
-// run while the next one's first stages arrive. 8 warps of 64 x 64 logits each keep them in registers, 128 per thread.
-// Bound (bf16): mma.sync reaches about 62 % of Hopper's peak; shared memory is then read at 79 B per clock and filled at
-// 29, of 128. One exponential for C multiply-adds is 4 % of a tile's time at C = 2048. Not yet measured.
-// 96 KB of shared memory: it also runs on the consumer GPUs of sm_86 and sm_89. fp32 is there for checks.
+// A block owns 128 rows and walks over tiles of 256 vocabulary entries, 64 bytes of C at a time, through a ring of
+// four stages in shared memory that cp.async fills three stages ahead, across the tiles' borders: the exponentials of
+// one tile run while the next one's first stages arrive. 8 warps of 64 x 64 logits each keep them in registers, 128
+// per thread. Bound (bf16): mma.sync reaches about 62 % of Hopper's peak; shared memory is then read at 79 B per
+// clock and filled at 29, of 128. One exponential for C multiply-adds is 4 % of a tile's time at C = 2048. Not yet
+// measured. 96 KB of shared memory: it also runs on the consumer GPUs of sm_86 and sm_89. fp32 is there for checks.
 #include "kernels/cuda/loss_eval.h"
 
 #include "kernels/cuda/dispatch.h"
@@ -25,7 +27,7 @@ namespace templar::cuda {
 
 namespace {
 
-// ---- tiles ----------------------------------------------------------------------------------------------------------------
+// ---- tiles --------------------------------------------------------------------------------------------------------
 
 constexpr int stages = 4;
 constexpr int warps_down = 2, warps_across = 4, threads = 32 * warps_down * warps_across;
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(threads, 1) loss_eval_mma_kernel(LossEvalTask<
     const int steps_of_tile = (task.depth + tile_depth<T> - 1) / tile_depth<T>;
     const int steps = (tiles.end - tiles.begin) * steps_of_tile;
 
-    // This thread's logits: element i of (m, n) is row `row` + 16m + 8(i / 2), column `column` + 8n + i % 2 of the tile.
+    // This thread's logits: element i of (m, n) is row `row` + 16m + 8(i / 2), column `column` + 8n + i % 2 of the
+    // tile.
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int warp_row = warp / warps_across * warp_rows, warp_column = warp % warps_across * warp_columns;
     const int row = warp_row + lane / 4, column = warp_column + lane % 4 * 2;
@@ -137,7 +140,7 @@ __global__ void __launch_bounds__(threads, 1) loss_eval_mma_kernel(LossEvalTask<
     }
 }
 
-// ---- the last step --------------------------------------------------------------------------------------------------------
+// ---- the last step ------------------------------------------------------------------------------------------------
 
 // Double, since the maximum may be large beside the loss; N of them cost nothing.
 template <class T>
@@ -152,21 +155,23 @@ __global__ void combine_splits_kernel(float* losses, LossEvalTask<T> task) {
         double sum = 0;
         for (int s = 0; s < task.splits; ++s)
             sum += static_cast<double>(sums[s].sum) * exp2(static_cast<double>(sums[s].max - max));
-        // Divided by the same rounded log2(e) that the logits were multiplied by: a lone large logit comes back exactly.
+        // Divided by the same rounded log2(e) that the logits were multiplied by: a lone large logit comes back
+        // exactly.
         const double log_sum = (static_cast<double>(max) + log2(sum)) / static_cast<double>(log2_e);
         loss = static_cast<float>(log_sum - static_cast<double>(task.targets[row]));
     }
     losses[row] = loss;
 }
 
-// ---- launchers ------------------------------------------------------------------------------------------------------------
+// ---- launchers ----------------------------------------------------------------------------------------------------
 
 // Rows of one pass: the scratch memory then suffices for every number of splits.
 constexpr int64_t most_rows = int64_t{1} << 17;
 static_assert(most_rows * (max_splits * int64_t{sizeof(RowSum)} + int64_t{sizeof(float)}) <= scratch_bytes);
 
 template <class T>
-void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, LossEvalVersion version) {
+void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels,
+                            LossEvalVersion version) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
     const int vocab_tiles = static_cast<int>(ceil_div(vocab, tile_columns<T>));
     for (int64_t first = 0; first < rows; first += most_rows) {
@@ -186,7 +191,9 @@ void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor
         task.targets = reinterpret_cast<float*>(task.sums + pass * task.splits);
 
         bool done = false;
-        if constexpr (sizeof(T) == 2) done = version == LossEvalVersion::wgmma && loss_eval_wgmma(stream, task);
+        if constexpr (sizeof(T) == 2)
+            if (version != LossEvalVersion::mma_sync)
+                done = loss_eval_wgmma(stream, task, version == LossEvalVersion::wgmma_clusters);
         if (!done)
             launch(stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage<T>),
                    loss_eval_mma_kernel<T>, task);
@@ -218,7 +225,8 @@ void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor
     require_type("loss_eval", DType::i32, {labels});
     require("loss_eval", hidden.rows() == rows && losses.numel() == rows && head.last() == depth,
             "hidden (N, C), head (V, C), N losses and labels");
-    require("loss_eval", depth >= 1 && vocab >= 1 && depth <= most && vocab <= most, "1 to 2^31 - 1024 columns and logits");
+    require("loss_eval", depth >= 1 && vocab >= 1 && depth <= most && vocab <= most,
+            "1 to 2^31 - 1024 columns and logits");
     if (rows == 0) return;
     if (version == LossEvalVersion::logits) return loss_eval_by_logits(stream, losses, hidden, head, labels);
     with_compute_type("loss_eval", hidden.dtype, [&]<class T>() {

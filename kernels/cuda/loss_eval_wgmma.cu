@@ -1,17 +1,20 @@
-// loss_eval's tiles on Hopper's own instructions (loss_eval.cu has the formula, the split of the work and the last step).
+// loss_eval's tiles on Hopper's own instructions (loss_eval.cu has the formula, the split of the work and the last
+// step).
 //
-// NOT YET RUN ON A GPU: written from the PTX documentation, compiled without spills and run under the emulator. So it is
-// not the default (loss_eval.h) until gpu-check has compared it with version 1.
+// NOT YET RUN ON A GPU: written from the PTX documentation, compiled without spills and run under the emulator. So it
+// is not the default (loss_eval.h) until gpu-check has compared it with version 1.
 //
-// mma.sync reaches 62 % of Hopper's peak; wgmma all of it. A block computes 128 x 256 logits with two warpgroups ("consumers"),
-// each 64 x 256, 128 registers per thread; 64 of C (48 KB) at a time come through a ring of four stages. One thread of a
-// third warpgroup (the "producer") fills them by TMA: it waits until a stage is empty, the consumers until it is full.
+// mma.sync reaches 62 % of Hopper's peak; wgmma all of it. A block computes 128 x 256 logits with two warpgroups
+// ("consumers"), each 64 x 256, 128 registers per thread; 64 of C (48 KB) at a time come through a ring of four
+// stages. One thread of a third warpgroup (the "producer") fills them by TMA: it waits until a stage is empty, the
+// consumers until it is full.
 //
-// Two blocks with neighbouring rows form a cluster: each loads half of a vocabulary tile for both, so that a multiprocessor
-// takes 32 KB from L2 for 128·256·64 multiply-adds, 32 bytes per clock at peak instead of 48.
+// In clusters two blocks with neighbouring rows load half of a vocabulary tile each, for both, so that a
+// multiprocessor takes 32 KB from L2 for 128·256·64 multiply-adds, 32 bytes per clock at peak instead of 48.
 //
-// Bound: shared memory is read at 80 bytes per clock of 128, and filled at 48. The exponentials, one for C multiply-adds,
-// take about 8 % of a tile's time, less where one consumer runs ahead of the other. Expected: 600 TFLOP/s and more.
+// Bound: shared memory is read at 80 bytes per clock of 128, and filled at 48. The exponentials, one for C
+// multiply-adds, take about 8 % of a tile's time, less where one consumer runs ahead of the other. Estimate: 600
+// TFLOP/s and more.
 #include "kernels/cuda/loss_eval_wgmma.h"
 
 #include "kernels/cuda/dispatch.h"
@@ -158,19 +161,20 @@ __global__ void TEMPLAR_CLUSTER(1, cluster, 1) __launch_bounds__(threads, 1)
 }
 
 template <int cluster>
-void launch_cluster(Stream& stream, const LossEvalTask<bf16>& task) {
-    const int64_t row_tiles = ceil_div(ceil_div(task.rows, tile_rows), cluster) * cluster;  // the last may have no rows
-    launch(stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage),
-           loss_eval_wgmma_kernel<cluster>, task, make_tensor_map(task.hidden, task.rows, task.depth, tile_rows),
-           make_tensor_map(task.head, task.vocab, task.depth, columns / cluster));
+void run(Stream& stream, const LossEvalTask<bf16>& task) {
+    const int64_t row_tiles = round_up(ceil_div(task.rows, tile_rows), cluster);  // the last may have no rows
+    const TensorMap hidden = make_tensor_map(task.hidden, task.rows, task.depth, tile_rows);
+    const TensorMap head = make_tensor_map(task.head, task.vocab, task.depth, columns / cluster);
+    launch_clusters(cluster, stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage),
+                    loss_eval_wgmma_kernel<cluster>, task, hidden, head);
 }
 
 }  // namespace
 
-bool loss_eval_wgmma(Stream& stream, const LossEvalTask<bf16>& task) {
+bool loss_eval_wgmma(Stream& stream, const LossEvalTask<bf16>& task, bool clusters) {
     if (!task.aligned || !on_hopper()) return false;
-    if (most_cluster > 1 && task.rows > tile_rows) launch_cluster<most_cluster>(stream, task);
-    else launch_cluster<1>(stream, task);
+    if (clusters && task.rows > tile_rows) run<2>(stream, task);
+    else run<1>(stream, task);
     return true;
 }
 

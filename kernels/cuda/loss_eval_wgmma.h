@@ -1,4 +1,4 @@
-// Version 2 of loss_eval's tiles, called by loss_eval.cu.
+// Versions 2 and 3 of loss_eval's tiles, called by loss_eval.cu.
 #pragma once
 
 #include "kernels/cuda/loss_eval_parts.h"
@@ -6,8 +6,8 @@
 
 namespace templar::cuda {
 
-// Leaves the task's sums and targets. False, and nothing done, where it cannot: rows that are not whole packs of 16 bytes,
-// another GPU than Hopper.
-bool loss_eval_wgmma(Stream& stream, const LossEvalTask<__nv_bfloat16>& task);
+// Leaves the task's sums and targets. False, and nothing done, where it cannot: rows that are not whole packs of 16
+// bytes, another GPU than Hopper.
+bool loss_eval_wgmma(Stream& stream, const LossEvalTask<__nv_bfloat16>& task, bool clusters);
 
 }  // namespace templar::cuda

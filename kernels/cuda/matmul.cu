@@ -73,8 +73,10 @@ void create(Layout& layout, DType type, ColumnMajor matrix) {
 // Moments in a stream's work.
 class Marks {
   public:
-    explicit Marks(int count) : events_(static_cast<size_t>(count)) {
-        for (cudaEvent_t& event : events_) cuda::check(cudaEventCreate(&event), "matmul");
+    // By way of another constructor, so that the destructor runs when an event cannot be made.
+    explicit Marks(int count) : Marks() {
+        for (events_.resize(static_cast<size_t>(count)); cudaEvent_t& event : events_)
+            cuda::check(cudaEventCreate(&event), "matmul");
     }
     Marks(const Marks&) = delete;
     Marks& operator=(const Marks&) = delete;
@@ -91,6 +93,7 @@ class Marks {
     }
 
   private:
+    Marks() = default;
     std::vector<cudaEvent_t> events_;
 };
 

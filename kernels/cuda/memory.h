@@ -29,8 +29,8 @@ __device__ __forceinline__ void commit_copies() {
 #endif
 }
 
-// Waits until at most `pending` of this thread's groups, the newest, are under way. Other threads see what arrived only after a
-// barrier.
+// Waits until at most `pending` of this thread's groups, the newest, are under way. Other threads see what arrived only
+// after a barrier.
 template <int pending>
 __device__ __forceinline__ void wait_for_copies() {
 #if defined(__CUDACC__)

@@ -1,12 +1,13 @@
-// The tensor cores' product of 16 × 16 by 16 × 8 (mma.sync m16n8k16, sm_80 on) and the load of its operands from shared memory
-// (ldmatrix). A warp holds each matrix in pieces ("fragments", PTX ISA §9.7.14.5): with g = lane / 4 and t = lane % 4 a lane has
+// The tensor cores' product of 16 × 16 by 16 × 8 (mma.sync m16n8k16, sm_80 on) and the load of its operands from shared
+// memory (ldmatrix). A warp holds each matrix in pieces ("fragments", PTX ISA §9.7.14.5): with g = lane / 4 and t =
+// lane % 4 a lane has
 //
 //   A (16, 16)   x: row g, columns 2t, 2t+1 | row g+8, same columns | row g, columns 2t+8, 2t+9 | row g+8, those
 //   B (16, 8)    x: rows 2t, 2t+1 of column g | rows 2t+8, 2t+9 of column g
 //   D (16, 8)    x: row g, columns 2t, 2t+1 | row g+8, same columns
 //
-// In bf16 two neighbours share a register, the lower index in the lower half. The fp32 fragments own the same elements; their
-// product is plain FFMA with shuffles: it is there to check the bf16 kernels, 30 times slower and exact to fp32.
+// In bf16 two neighbours share a register, the lower index in the lower half. The fp32 fragments own the same elements;
+// their product is plain FFMA with shuffles: it is there to check the bf16 kernels, 30 times slower and exact to fp32.
 #pragma once
 
 #include "kernels/cuda/cuda.h"
@@ -80,8 +81,10 @@ __device__ __forceinline__ void mma_by_shuffles(Accumulator& d, const FragmentA<
 #if defined(__CUDACC__)
 
 // d += a·b
-__device__ __forceinline__ void mma(Accumulator& d, const FragmentA<__nv_bfloat16>& a, const FragmentB<__nv_bfloat16>& b) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+__device__ __forceinline__ void mma(Accumulator& d, const FragmentA<__nv_bfloat16>& a,
+                                    const FragmentB<__nv_bfloat16>& b) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
         : "+f"(d.x[0]), "+f"(d.x[1]), "+f"(d.x[2]), "+f"(d.x[3])
         : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "r"(b.x[0]), "r"(b.x[1]));
 }
@@ -117,7 +120,8 @@ inline float element(const uint32_t* x, int i) {
 }
 
 template <class T>
-void mma(Accumulator& d, const FragmentA<T>& of_a, const FragmentB<T>& of_b, simt::Where where = simt::Where::current()) {
+void mma(Accumulator& d, const FragmentA<T>& of_a, const FragmentB<T>& of_b,
+         simt::Where where = simt::Where::current()) {
     struct Operands {
         FragmentA<T> a;
         FragmentB<T> b;

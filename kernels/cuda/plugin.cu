@@ -1,15 +1,11 @@
 #include "kernels/cuda/plugin.h"
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/gpu.h"
 #include "kernels/cuda/nccl.h"
 
 namespace templar {
 
 namespace {
-
-std::unique_ptr<Device> open(int index, DType compute_type, const std::string& matmul_plans) {
-    return std::make_unique<cuda::CudaDevice>(index, compute_type, matmul_plans);
-}
 
 bool found() noexcept {
     try {
@@ -25,7 +21,7 @@ bool found() noexcept {
 extern "C" __attribute__((visibility("default"))) const CudaPlugin& templar_cuda_plugin() noexcept {
     static const CudaPlugin plugin{.size_of_ops = sizeof(Ops),
                                    .size_of_tensor = sizeof(Tensor),
-                                   .open = open,
+                                   .open = cuda::open_gpu,
                                    .found = found,
                                    .communicators = cuda::nccl_communicators};
     return plugin;

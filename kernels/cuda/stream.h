@@ -10,7 +10,8 @@
 namespace templar {
 
 namespace cuda {
-class MatmulPlans;  // kernels/cuda/matmul.h
+class MatmulPlans;    // kernels/cuda/matmul.h
+class AttentionPath;  // kernels/cuda/attention_path.h
 }
 
 struct CudaStream {
@@ -19,6 +20,7 @@ struct CudaStream {
     void* scratch = nullptr;
     int64_t scratch_bytes = 0;
     cuda::MatmulPlans* matmul = nullptr;
+    cuda::AttentionPath* attention = nullptr;  // asked before our own kernels, where there is one
 };
 
 namespace cuda {

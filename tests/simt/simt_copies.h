@@ -8,8 +8,9 @@
 
 namespace simt {
 
-// Those of one thread. The hardware may carry a copy out at any time between its start and the wait for its group. Here it
-// happens in the wait, which finds a read that nobody waited for; or at once, which finds a copy over what others still read.
+// Those of one thread. The hardware may carry a copy out at any time between its start and the wait for its group. Here
+// it happens in the wait, which finds a read that nobody waited for; or at once, which finds a copy over what others
+// still read.
 class PendingCopies {
   public:
     struct Copy {
@@ -39,8 +40,10 @@ class PendingCopies {
 
   private:
     static void run(const Copy& copy) {
-        if (copy.from) std::memcpy(copy.to, copy.from, copy.bytes);
-        else std::memset(copy.to, 0, copy.bytes);
+        if (copy.from)
+            std::memcpy(copy.to, copy.from, copy.bytes);
+        else
+            std::memset(copy.to, 0, copy.bytes);
     }
     bool at_once_ = false;
     std::vector<Copy> open_;

@@ -127,7 +127,8 @@ struct Free {
 struct Block {
     Kernel kernel{};
     Schedule order = Schedule::fifo;
-    int threads = 0;
+    int threads = 0;           // of all blocks of the cluster, one after another
+    int threads_of_block = 0;
     int started = 0;
     int alive = 0;  // not returned, started or not
     std::vector<int> start_order;  // under Schedule::random
@@ -146,8 +147,12 @@ struct Block {
     Arrivals arrivals{};
     std::vector<Warp> warps;
 
-    std::unique_ptr<void, Free> shared;
-    std::size_t shared_bytes = 0;
+    std::unique_ptr<std::byte, Free> shared;
+    std::size_t shared_bytes = 0;     // of a block
+    std::size_t shared_distance = 0;  // from one block's to the next's
+    std::size_t shared_all = 0;       // of the cluster
+
+    int block_of(const Runner& runner) const { return runner.thread / threads_of_block; }
 };
 
 constinit thread_local Block* current = nullptr;
@@ -221,11 +226,17 @@ void switch_to_next(Block& block) {
     self->fiber.switch_to(next->fiber);
 }
 
+// threadIdx and blockIdx become the running thread's.
+void show_position(const Block& block) {
+    threadIdx = block.running->index;
+    const unsigned cluster = static_cast<unsigned>(block.kernel.cluster);
+    if (cluster > 1) blockIdx.y = blockIdx.y / cluster * cluster + static_cast<unsigned>(block.block_of(*block.running));
+}
+
 // For a thread that has put itself on a list.
 void wait(Block& block) {
-    Runner* const self = block.running;
     switch_to_next(block);
-    threadIdx = self->index;
+    show_position(block);
 }
 
 // ---- The life of a thread -----------------------------------------------------------------------------------------------------------
@@ -240,7 +251,8 @@ void release_barrier_if_complete(Block& block) {
 
 void run_thread(Block& block, Runner& self) {
     self.thread = thread_to_start(block);
-    self.index = threadIdx = index_of(static_cast<unsigned>(self.thread));
+    self.index = index_of(static_cast<unsigned>(self.thread % block.threads_of_block));
+    show_position(block);
     self.copies.start(block.order == Schedule::reversed);
     ++block.started;
     block.kernel.call(block.kernel.arguments);
@@ -277,7 +289,8 @@ void run_threads() {
 void prepare(Block& block, const Kernel& kernel, std::size_t shared_bytes, Schedule order, unsigned block_seed) {
     block.kernel = kernel;
     block.order = order;
-    block.threads = block.alive = static_cast<int>(blockDim.x * blockDim.y * blockDim.z);
+    block.threads_of_block = static_cast<int>(blockDim.x * blockDim.y * blockDim.z);
+    block.threads = block.alive = block.threads_of_block * kernel.cluster;
     block.started = 0;
     if (order == Schedule::random) {
         block.random.seed(block_seed);
@@ -291,13 +304,17 @@ void prepare(Block& block, const Kernel& kernel, std::size_t shared_bytes, Sched
         block.warps[w].alive = ~0u >> (32 - lanes);
         if (block.warps[w].meetings.size() > 8) block.warps[w].meetings.clear();
     }
-    if (block.shared_bytes != shared_bytes) {  // to the byte, for the address sanitizer
+    const std::size_t distance = (shared_bytes + shared_alignment - 1) / shared_alignment * shared_alignment;
+    const std::size_t all = distance * static_cast<std::size_t>(kernel.cluster - 1) + shared_bytes;
+    if (block.shared_bytes != shared_bytes || block.shared_all != all) {  // to the byte, for the address sanitizer
         void* memory = nullptr;
-        if (posix_memalign(&memory, shared_alignment, shared_bytes) != 0) throw std::bad_alloc();
-        block.shared.reset(memory);
+        if (posix_memalign(&memory, shared_alignment, all) != 0) throw std::bad_alloc();
+        block.shared.reset(static_cast<std::byte*>(memory));
         block.shared_bytes = shared_bytes;
+        block.shared_distance = distance;
+        block.shared_all = all;
     }
-    if (shared_bytes > 0) std::memset(block.shared.get(), 0xff, shared_bytes);
+    if (all > 0) std::memset(block.shared.get(), 0xff, all);
 }
 
 // Returns why it failed, nothing when it did not.
@@ -324,6 +341,9 @@ void refuse_what_a_gpu_refuses(const Kernel& kernel, dim3 grid, dim3 block, std:
     if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
         refuse(fmt::format("a grid of {} has no block or too many", to_string(grid)));
     if (shared_bytes > max_shared) refuse(fmt::format("{} bytes of shared memory", shared_bytes));
+    const uint64_t cluster = static_cast<uint64_t>(kernel.cluster);
+    if (cluster > 1 && (grid.y % cluster != 0 || threads % 32 != 0 || threads * cluster > max_threads))
+        refuse(fmt::format("clusters of {} blocks in a grid of {}, {} threads each", cluster, to_string(grid), threads));
     if (current) refuse("a kernel cannot start another");
 }
 
@@ -336,7 +356,8 @@ void check_pointer(const char* kernel, int index, const void* pointer) {
 
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
     refuse_what_a_gpu_refuses(kernel, grid, block, shared_bytes);
-    const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
+    const unsigned cluster = static_cast<unsigned>(kernel.cluster), clusters_down = grid.y / cluster;
+    const int64_t blocks = int64_t{grid.x} * clusters_down * grid.z;  // or clusters
     const Schedule order = schedule;
     const unsigned grid_seed = seed;
     std::vector<int64_t> shuffled;
@@ -354,8 +375,8 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_by
         const int64_t n = order == Schedule::fifo ? i : order == Schedule::reversed ? blocks - 1 - i : shuffled[i];
         gridDim = grid;
         blockDim = block;
-        blockIdx = {static_cast<unsigned>(n % grid.x), static_cast<unsigned>(n / grid.x % grid.y),
-                    static_cast<unsigned>(n / grid.x / grid.y)};
+        blockIdx = {static_cast<unsigned>(n % grid.x), static_cast<unsigned>(n / grid.x % clusters_down) * cluster,
+                    static_cast<unsigned>(n / grid.x / clusters_down)};
         const std::string why = run_block(kernel, shared_bytes, order, grid_seed + static_cast<unsigned>(n));
         if (!why.empty() && !failed.exchange(true))
             failure = fmt::format("kernel '{}', block {}, {}", kernel.name, to_string(blockIdx), why);
@@ -374,7 +395,14 @@ Schedule schedule_of_block() { return current->order; }
 void* shared_memory(std::size_t bytes) {
     if (bytes > current->shared_bytes)
         fail_thread(fmt::format("its shared memory has {} bytes, the launch gave {}", bytes, current->shared_bytes));
-    return current->shared.get();
+    return shared_memory_of_block(block_of_cluster());
+}
+
+int block_of_cluster() { return current->block_of(*current->running); }
+
+void* shared_memory_of_block(int block) {
+    if (block < 0 || block >= current->kernel.cluster) fail_thread(fmt::format("there is no block {} in the cluster", block));
+    return current->shared.get() + block * current->shared_distance;
 }
 
 PendingCopies& pending_copies() { return current->running->copies; }

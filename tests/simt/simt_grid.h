@@ -25,12 +25,17 @@ enum class Schedule { fifo, reversed, random };
 inline constinit thread_local Schedule schedule = Schedule::fifo;
 inline constinit thread_local unsigned seed = 1;
 
+// Blocks, neighbours along y, that make a cluster in the launches of this OS thread. A cluster runs as one block would, with
+// shared memory of its own for each block: __syncthreads() in it would wait for the whole cluster.
+inline constinit thread_local int cluster_size = 1;
+
 // ---- Launch -----------------------------------------------------------------------------------------------------------------
 // A kernel with its arguments.
 struct Kernel {
     const char* name;
     void (*call)(const void* arguments);
     const void* arguments;
+    int cluster = 1;  // blocks
 };
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes);
 
@@ -58,7 +63,7 @@ void launch(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, v
         const Call& c = *static_cast<const Call*>(memory);
         std::apply(c.kernel, c.arguments);
     };
-    run_grid({name, run, &call}, grid, block, shared_bytes);
+    run_grid({name, run, &call, cluster_size}, grid, block, shared_bytes);
 }
 
 // ---- For device functions: called by a running CUDA thread ----------------------------------------------------------------------
@@ -78,6 +83,10 @@ Schedule schedule_of_block();
 
 // The block's shared memory. Fails when the launch gave less than `bytes`.
 void* shared_memory(std::size_t bytes);
+
+// The running thread's block in its cluster, and the shared memory of any of them.
+int block_of_cluster();
+void* shared_memory_of_block(int block);
 
 // The running thread's copies. A thread has to wait for all of them before it returns.
 PendingCopies& pending_copies();

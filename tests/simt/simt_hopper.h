@@ -1,8 +1,9 @@
-// Hopper's asynchronous instructions in C++: what kernels/cuda/wgmma.h says of each, for clusters of one block.
+// Hopper's asynchronous instructions in C++: what kernels/cuda/wgmma.h says of each.
 //
 // The hardware carries out copies and products at any time between their start and the wait for them. Here, under
-// Schedule::reversed, copies happen at once and products in the wait: that finds a stage that is filled again while products
-// still read it. Under the others it is the other way round: that finds a stage that is read before its copies were waited for.
+// Schedule::reversed, copies happen at once and products in the wait: that finds a stage that is filled again while
+// products still read it. Under the others it is the other way round: that finds a stage that is read before its
+// copies were waited for.
 #pragma once
 
 #include "simt.h"
@@ -16,7 +17,6 @@
 
 namespace templar::cuda {
 
-inline constexpr int most_cluster = 1;
 inline bool on_hopper() { return true; }
 
 struct TensorMap {
@@ -34,10 +34,28 @@ inline uint32_t shared_address(const void* pointer) {
 // The 128-byte swizzle: bits 4-6 of an address in shared memory change with bits 7-9.
 inline uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-inline int block_of_cluster() { return 0; }
-inline void cluster_barrier(simt::Where where = simt::Where::current()) { simt::barrier(false, {"cluster_barrier", where}); }
+// A kernel with TEMPLAR_CLUSTER(1, size, 1).
+template <class... Parameters, class... Arguments>
+void launch_clusters(int size, Stream& stream, const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+                     void (*kernel)(Parameters...), Arguments&&... arguments) {
+    struct Restore {
+        ~Restore() { simt::cluster_size = 1; }
+    } restore;
+    simt::cluster_size = size;
+    launch(stream, name, grid, block, shared_bytes, kernel, std::forward<Arguments>(arguments)...);
+}
 
-// ---- mbarrier ------------------------------------------------------------------------------------------------------------------
+inline int block_of_cluster() { return simt::block_of_cluster(); }
+// The same place in the shared memory of another block of the cluster.
+template <class T>
+T* in_block(T* mine, int block) {
+    return reinterpret_cast<T*>(static_cast<char*>(simt::shared_memory_of_block(block)) + shared_address(mine));
+}
+inline void cluster_barrier(simt::Where where = simt::Where::current()) {
+    simt::barrier(false, {"cluster_barrier", where});
+}
+
+// ---- mbarrier -----------------------------------------------------------------------------------------------------
 
 struct Mbarrier {
     int expected, pending, parity;
@@ -58,26 +76,26 @@ inline void arrive_expecting(Mbarrier& barrier, int bytes) {
     barrier.end_phase_if_complete();
 }
 inline void arrive(Mbarrier& barrier, int block) {
-    if (block != 0) simt::fail_thread("arrive: the emulated cluster has one block");
-    if (--barrier.pending < 0) simt::fail_thread("arrive: more threads than the mbarrier expects");
-    barrier.end_phase_if_complete();
+    Mbarrier& there = *in_block(&barrier, block);
+    if (--there.pending < 0) simt::fail_thread("arrive: more threads than the mbarrier expects");
+    there.end_phase_if_complete();
 }
 
-// ---- TMA -----------------------------------------------------------------------------------------------------------------------
+// ---- TMA ----------------------------------------------------------------------------------------------------------
 
 struct BoxCopy {
-    void* to;
+    char* shared;    // the receiving block's
+    uint32_t first;  // where in it
     TensorMap map;
     int row, column;
     Mbarrier* arrived;
 
     void run() const {
-        char* const shared = static_cast<char*>(simt::shared_memory(0));
-        const uint32_t first = shared_address(to);
         for (int r = 0; r < map.box_rows; ++r)
             for (int c = 0; c < 64; ++c) {
-                const bool inside = row + r < map.rows && column + c < map.columns;
-                const __nv_bfloat16 value = inside ? map.matrix[(row + r) * map.columns + column + c] : __nv_bfloat16(0.0f);
+                __nv_bfloat16 value = 0.0f;
+                if (row + r < map.rows && column + c < map.columns)
+                    value = map.matrix[(row + r) * map.columns + column + c];
                 std::memcpy(shared + swizzled(first + r * 128 + c * 2), &value, sizeof value);
             }
         arrived->bytes -= map.box_rows * 128;
@@ -89,16 +107,22 @@ inline std::vector<BoxCopy>& late_copies() {
     return of_block;
 }
 
-inline void load_box(void* to, const TensorMap& map, int row, int column, Mbarrier& arrived) {
+inline void load_box(void* to, const TensorMap& map, int row, int column, Mbarrier& arrived, uint16_t blocks) {
     if (shared_address(to) % 1024 != 0) simt::fail_thread("load_box: not a multiple of 1024 bytes");
-    const BoxCopy copy{to, map, row, column, &arrived};
-    if (simt::schedule_of_block() == simt::Schedule::reversed) return copy.run();
-    late_copies().push_back(copy);
-    simt::wake(&arrived);
+    for (int block = 0; block < 16; ++block) {
+        if ((blocks >> block & 1) == 0) continue;
+        char* const shared = static_cast<char*>(simt::shared_memory_of_block(block));
+        const BoxCopy copy{shared, shared_address(to), map, row, column, in_block(&arrived, block)};
+        if (simt::schedule_of_block() == simt::Schedule::reversed) {
+            copy.run();
+        } else {
+            late_copies().push_back(copy);
+            simt::wake(copy.arrived);
+        }
+    }
 }
-
-inline void load_box(void*, const TensorMap&, int, int, Mbarrier&, uint16_t) {
-    simt::fail_thread("load_box: the emulated cluster has one block");
+inline void load_box(void* to, const TensorMap& map, int row, int column, Mbarrier& arrived) {
+    load_box(to, map, row, column, arrived, static_cast<uint16_t>(1 << block_of_cluster()));
 }
 
 inline void wait(Mbarrier& barrier, int parity, simt::Where where = simt::Where::current()) {
@@ -113,12 +137,13 @@ inline void wait(Mbarrier& barrier, int parity, simt::Where where = simt::Where:
     }
 }
 
-// ---- wgmma ---------------------------------------------------------------------------------------------------------------------
+// ---- wgmma --------------------------------------------------------------------------------------------------------
 
 // One thread's part of a product of 64 x 16 by (256 x 16)ᵀ.
 struct Product {
     float* d;
-    uint64_t a, b;  // descriptors: address, leading and stride offset in units of 16 bytes at bits 0, 16, 32; swizzle at 62
+    // Descriptors: address, leading and stride offset in units of 16 bytes at bits 0, 16 and 32; swizzle at 62.
+    uint64_t a, b;
     bool accumulate;
 
     // Row r of the operand, 16 numbers.
@@ -154,8 +179,8 @@ struct Products {
     std::deque<std::vector<Product>> groups;
 };
 inline Products& products_of_thread() {
-    static thread_local std::array<Products, 1024> of_block;
-    return of_block[threadIdx.x];
+    static thread_local std::array<Products, 1024> of_cluster;
+    return of_cluster[block_of_cluster() * blockDim.x + threadIdx.x];
 }
 
 // ".sync.aligned": no lane goes on before the whole warp has come.
