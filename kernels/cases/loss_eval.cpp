@@ -42,10 +42,7 @@ OpCase loss_eval(DType compute, const LossEval& c) {
                          .shape = {c.vocab, c.columns},
                          .floats = values(c.vocab * c.columns, 2, scale)},
                         {.name = "labels", .dtype = DType::i32, .shape = {c.rows}, .ints = [=] { return labels(c); }},
-                        {.name = "scratch",
-                         .dtype = compute,
-                         .shape = {logits_rows, c.vocab},
-                         .floats = [=] { return std::vector<float>(static_cast<size_t>(logits_rows * c.vocab)); }}},
+                        {.name = "scratch", .dtype = compute, .role = Role::scratch, .shape = {logits_rows, c.vocab}}},
             .run =
                 [](const Ops& ops, Stream& stream, const CaseTensors& t) {
                     ops.loss_eval(stream, t["losses"], t["hidden"], t["head"], t["labels"], t["scratch"]);

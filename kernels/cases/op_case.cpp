@@ -12,11 +12,6 @@
 
 namespace templar {
 
-// Weak until their files are there.
-[[gnu::weak]] std::vector<OpCase> attention_cases(DType compute, CaseSizes sizes);
-[[gnu::weak]] std::vector<OpCase> loss_eval_cases(DType compute, CaseSizes sizes);
-[[gnu::weak]] std::vector<OpCase> compress_cases(DType compute, CaseSizes sizes);
-
 namespace {
 
 constexpr int64_t alignment = 256;
@@ -48,7 +43,8 @@ std::vector<bf16> rounded(const std::vector<float>& values) {
 
 // The bytes a tensor starts with.
 std::vector<uint8_t> first_bytes(const CaseTensor& what) {
-    if (what.role == Role::output) return std::vector<uint8_t>(static_cast<size_t>(bytes_of(what)), 0xff);
+    if (what.role == Role::output || what.role == Role::scratch)
+        return std::vector<uint8_t>(static_cast<size_t>(bytes_of(what)), 0xff);
     const bool made = what.dtype == DType::i32 ? !!what.ints : what.dtype == DType::u8 ? !!what.bytes : !!what.floats;
     if (!made) fail(ExitCode::internal, "case tensor {} ({}) has no values of its type", what.name, name_of(what.dtype));
     switch (what.dtype) {
@@ -231,7 +227,7 @@ double normalised_error(std::span<const double> x, std::span<const double> y) { 
 std::vector<OpCase> op_cases(DType compute, CaseSizes sizes) {
     std::vector<OpCase> all;
     for (auto cases : {elementwise_cases, attention_cases, loss_cases, loss_eval_cases, matmul_cases, compress_cases, exact_cases})
-        if (cases) std::ranges::move(cases(compute, sizes), std::back_inserter(all));
+        std::ranges::move(cases(compute, sizes), std::back_inserter(all));
     return all;
 }
 

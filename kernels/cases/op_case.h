@@ -14,7 +14,12 @@
 
 namespace templar {
 
-enum class Role { input, output, in_out };
+enum class Role {
+    input,
+    output,
+    in_out,
+    scratch  // room for an operation to work in: bytes 0xff at first, compared with nothing
+};
 
 // A tensor of a case. Values are made on the host when the case is prepared; those of a bf16 tensor are given in fp32 and
 // rounded, and the CPU twin (fp32 only) sees the rounded values. An `output` starts as NaN (bytes 0xff).

@@ -25,6 +25,8 @@ struct Results {
     std::vector<double> returned;
 };
 
+bool is_result(const CaseTensor& tensor) { return tensor.role == Role::output || tensor.role == Role::in_out; }
+
 bool is_float(const CaseTensor& tensor) { return tensor.dtype == DType::f32 || tensor.dtype == DType::bf16; }
 
 double limit_of(const CaseTensor& tensor) {
@@ -36,7 +38,7 @@ double limit_of(const CaseTensor& tensor) {
 Results results(const PreparedCase& prepared, const OpCase& what) {
     Results found{{}, prepared.returned()};
     for (const CaseTensor& tensor : what.tensors)
-        if (tensor.role != Role::input) found.tensors[tensor.name] = prepared.bytes(tensor.name);
+        if (is_result(tensor)) found.tensors[tensor.name] = prepared.bytes(tensor.name);
     return found;
 }
 
@@ -51,7 +53,7 @@ bool untouched(const CaseTensor& tensor, const std::vector<uint8_t>& bytes) {
 bool writes_nothing(const PreparedCase& prepared, const OpCase& what) {
     if (!prepared.returned().empty()) return false;
     return std::ranges::all_of(what.tensors, [&](const CaseTensor& tensor) {
-        return tensor.role == Role::input || untouched(tensor, prepared.bytes(tensor.name));
+        return !is_result(tensor) || untouched(tensor, prepared.bytes(tensor.name));
     });
 }
 
@@ -97,7 +99,7 @@ std::string difference(const CaseTensor& tensor, const PreparedCase& device, con
 std::string differences(const OpCase& what, const PreparedCase& device, const PreparedCase& cpu) {
     std::string found;
     for (const CaseTensor& tensor : what.tensors)
-        if (tensor.role != Role::input) found += difference(tensor, device, cpu);
+        if (is_result(tensor)) found += difference(tensor, device, cpu);
     const std::vector<double>&numbers = device.returned(), &wanted = cpu.returned();
     if (numbers.size() != wanted.size())
         return found + fmt::format("{} numbers returned, the CPU {}; ", numbers.size(), wanted.size());

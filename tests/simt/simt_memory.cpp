@@ -19,7 +19,7 @@ namespace {
 
 constexpr int64_t alignment = 256;
 
-int64_t round_up(int64_t bytes, int64_t unit) { return (bytes + unit - 1) / unit * unit; }
+[[maybe_unused]] int64_t round_up(int64_t bytes, int64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 struct Allocation {
     int64_t bytes = 0;

@@ -84,7 +84,7 @@ std::vector<Case> chosen_cases(const std::vector<Case>& cases, const Options& op
 
 void print_row(const std::string& name, const Figure& figure, const Ceilings& ceilings) {
     const double rate = figure.work / figure.time.best;
-    fmt::print("{:<34} {:>11.4f} {:>11.4f} {:>16} {:>8}", name, figure.time.best * 1e3, figure.time.median * 1e3,
+    fmt::print("{:<38} {:>11.4f} {:>11.4f} {:>16} {:>8}", name, figure.time.best * 1e3, figure.time.median * 1e3,
                figure.work > 0 ? rate_text(figure.bound, rate) : "",
                figure.work > 0 ? fmt::format("{:.1f}%", rate / ceilings.of(figure.bound) * 100) : "");
     if (!figure.item.empty()) fmt::print("  {} {}/s", short_count(figure.items / figure.time.best), figure.item);
@@ -110,7 +110,7 @@ nlohmann::json as_json(const std::string& name, const Figure& figure, const Ceil
 
 int list_cases(const std::vector<Case>& cases) {
     for (const Case& what : cases)
-        fmt::print("{:<34} {:<8} {}\n", what.name, what.bound == Bound::compute ? "compute" : "memory", what.measures);
+        fmt::print("{:<38} {:<8} {}\n", what.name, what.bound == Bound::compute ? "compute" : "memory", what.measures);
     return 0;
 }
 
@@ -144,13 +144,13 @@ int run(const Options& options) {
     if (!options.json) {
         fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time, ceilings.edge,
                    rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
-        fmt::print("{:<34} {:>11} {:>11} {:>16} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
+        fmt::print("{:<38} {:>11} {:>11} {:>16} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
     }
     for (const Case& what : cases) {
         if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
         if (const std::string why = obstacle(what, *device); !why.empty()) {
             report["cases"].push_back({{"name", what.name}, {"skipped", why}});
-            if (!options.json) fmt::print("{:<34} skipped: {}\n", what.name, why);
+            if (!options.json) fmt::print("{:<38} skipped: {}\n", what.name, why);
             continue;
         }
         const Figure figure = what.run(context);
