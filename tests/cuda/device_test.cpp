@@ -30,10 +30,6 @@ const Ops& ops() {
 std::vector<OpsVersion> ops_versions() {
     return {};
 }
-class AttentionPath;
-std::unique_ptr<AttentionPath> cudnn_attention(cudaStream_t) {
-    return nullptr;
-}
 
 }  // namespace templar::cuda
 
