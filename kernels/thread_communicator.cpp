@@ -18,7 +18,8 @@ void Meeting::meet() {
         return;
     }
     all_here_.wait(lock, [&] { return meetings_ != meeting || gave_up_ >= 0; });
-    if (meetings_ == meeting) fail(ExitCode::device, "device {} of {} failed, so the others stop", gave_up_, size_);
+    if (meetings_ == meeting)
+        fail(ExitCode::device, "device {} of {} failed, so the others stop", gave_up_, size_);
 }
 
 void Meeting::give_up(int rank) noexcept {
@@ -92,7 +93,8 @@ void ThreadCommunicator::broadcast(Stream&, std::span<const Part> parts) {
 std::vector<std::unique_ptr<Communicator>> thread_communicators(int size) {
     const auto meeting = std::make_shared<Meeting>(size);
     std::vector<std::unique_ptr<Communicator>> all;
-    for (int rank = 0; rank < size; ++rank) all.push_back(std::make_unique<ThreadCommunicator>(meeting, rank));
+    for (int rank = 0; rank < size; ++rank)
+        all.push_back(std::make_unique<ThreadCommunicator>(meeting, rank));
     return all;
 }
 

@@ -11,14 +11,17 @@ namespace templar {
 // Where the ranks' threads meet.
 class Meeting {
   public:
-    explicit Meeting(int size) : size_(size), values_(static_cast<size_t>(size)), parts_(static_cast<size_t>(size)) {}
+    explicit Meeting(int size)
+        : size_(size), values_(static_cast<size_t>(size)), parts_(static_cast<size_t>(size)) {}
 
-    // Returns when all ranks have come; what they wrote before is then seen by all. Throws Error(device) once one gave up.
+    // Returns when all ranks have come; what they wrote before is then seen by all. Throws Error(device) once
+    // one gave up.
     void meet();
     void give_up(int rank) noexcept;
 
     int size() const { return size_; }
-    // What each rank brought to this call: a rank writes its own before meet() and reads the others' until the next.
+    // What each rank brought to this call: a rank writes its own before meet() and reads the others' until
+    // the next.
     std::span<double>& values(int rank) { return values_[static_cast<size_t>(rank)]; }
     std::span<const Communicator::Part>& parts(int rank) { return parts_[static_cast<size_t>(rank)]; }
 

@@ -1,5 +1,5 @@
-// The operations around payloads and the state's hash tree: merge_apply, apply_candidate, screen, state_tree. What is *exact*
-// has the limit 0: the CPU's bits.
+// The operations around payloads and the state's hash tree: merge_apply, apply_candidate, screen, state_tree. What is
+// *exact* has the limit 0: the CPU's bits.
 #include "kernels/cases/op_case.h"
 
 #include <fmt/core.h>
@@ -12,7 +12,7 @@ namespace templar {
 
 namespace {
 
-// ---- payloads --------------------------------------------------------------------------------------------------------------
+// ---- payloads ----
 // Well-formed sections of many tensors and peers in one array, made from integers.
 
 struct Shape {
@@ -57,7 +57,8 @@ uint8_t draw_scale(Draws& draws, Scales scales) {
 void put_field(uint8_t* section, int64_t position, int bits, uint64_t value) {
     const int64_t first = position * bits;
     for (int bit = 0; bit < bits; ++bit)
-        section[(first + bit) / 8] = static_cast<uint8_t>(section[(first + bit) / 8] | (value >> bit & 1) << (first + bit) % 8);
+        section[(first + bit) / 8] =
+            static_cast<uint8_t>(section[(first + bit) / 8] | (value >> bit & 1) << (first + bit) % 8);
 }
 
 // Sections of one tensor, after one another; `offset` is that of the first.
@@ -90,7 +91,8 @@ void fill(uint8_t* payload, const Section& at, const Shape& shape, Scales scales
             const auto drawn = draws.below(uint64_t{1} << code_bits);
             const auto inside = static_cast<int64_t>(draws.below(static_cast<uint64_t>(width)));
             put_field(payload + at.codes, chunk * k + n, code_bits, scale ? drawn : 0);
-            put_field(payload + at.indices, chunk * k + n, index_bits, static_cast<uint64_t>(scale ? first + inside : n));
+            put_field(payload + at.indices, chunk * k + n, index_bits,
+                      static_cast<uint64_t>(scale ? first + inside : n));
         }
     }
 }
@@ -114,7 +116,8 @@ struct Payloads {
 #pragma omp parallel for collapse(2) schedule(dynamic)
         for (int64_t p = 0; p < peers; ++p)
             for (size_t t = 0; t < shapes.size(); ++t)
-                fill(bytes.data() + p * peer_bytes, sections[t], shapes[t], scales(p), static_cast<uint64_t>(p) << 32 | t);
+                fill(bytes.data() + p * peer_bytes, sections[t], shapes[t], scales(p),
+                     static_cast<uint64_t>(p) << 32 | t);
         return bytes;
     }
     CaseTensor tensor() const {
@@ -127,7 +130,8 @@ struct Payloads {
         const Section& at = sections[t];
         for (int64_t p = 0; p < peers; ++p) {
             const uint8_t* const bytes = payloads.u8() + p * peer_bytes;
-            result.push_back({bytes + at.base, bytes + at.scales, bytes + at.codes, bytes + at.indices, shapes[t].format});
+            result.push_back(
+                {bytes + at.base, bytes + at.scales, bytes + at.codes, bytes + at.indices, shapes[t].format});
         }
         return result;
     }
@@ -138,7 +142,7 @@ struct Payloads {
     }
 };
 
-// ---- cases -----------------------------------------------------------------------------------------------------------------
+// ---- cases ----
 
 CaseTensor floats(const char* name, DType dtype, Role role, int64_t count, uint64_t seed) {
     CaseTensor tensor{name, dtype, role, {count}};
@@ -158,9 +162,12 @@ void each_tensor(const Payloads& payloads, Call call) {
     }
 }
 
-Tensor matrix(const Tensor& flat, int64_t first, const ChunkGrid& grid) { return flat.view(first, {grid.rows, grid.cols}); }
+Tensor matrix(const Tensor& flat, int64_t first, const ChunkGrid& grid) {
+    return flat.view(first, {grid.rows, grid.cols});
+}
 
-OpCase exact_case(std::string op, std::string shape, std::vector<CaseTensor> tensors, RunCase run, double bytes, int64_t values) {
+OpCase exact_case(std::string op, std::string shape, std::vector<CaseTensor> tensors, RunCase run, double bytes,
+                  int64_t values) {
     return {.op = std::move(op),
             .shape = std::move(shape),
             .tensors = std::move(tensors),
@@ -178,8 +185,8 @@ OpCase merge_case(DType compute, const std::string& shape, const Payloads& paylo
     const auto run = [=](const Ops& ops, Stream& stream, const CaseTensors& t) {
         each_tensor(payloads, [&](size_t i, int64_t first, const ChunkGrid& grid) {
             const Tensor weights = rounded ? matrix(t["weights"], first, grid) : Tensor();
-            ops.merge_apply(stream, matrix(t["theta"], first, grid), weights, grid, payloads.of_tensor(t["payloads"], i),
-                            0.9996f, 3e-4f);
+            ops.merge_apply(stream, matrix(t["theta"], first, grid), weights, grid,
+                            payloads.of_tensor(t["payloads"], i), 0.9996f, 3e-4f);
         });
     };
     const auto bytes = static_cast<double>(values * (rounded ? 10 : 8) + payloads.peers * payloads.peer_bytes);
@@ -245,7 +252,7 @@ OpCase tree_case(const std::string& shape, const std::vector<int64_t>& lengths) 
     return exact_case("state_tree", shape, tensors, run, 4 * static_cast<double>(first.back()), first.back());
 }
 
-// ---- shapes ----------------------------------------------------------------------------------------------------------------
+// ---- shapes ----
 
 int32_t edge_of(int64_t extent) {
     int32_t edge = 64;
@@ -257,11 +264,12 @@ int32_t edge_of(int64_t extent) {
 Shape shape_of(int64_t rows, int64_t cols, int32_t k = 32, int32_t code_bits = 8) {
     const ChunkGrid grid{rows, cols, edge_of(rows), edge_of(cols)};
     const int32_t size = grid.chunk_size();
-    return {grid, {std::min(k, size), code_bits, static_cast<int32_t>(std::bit_width(static_cast<uint32_t>(size) - 1))}};
+    return {grid,
+            {std::min(k, size), code_bits, static_cast<int32_t>(std::bit_width(static_cast<uint32_t>(size) - 1))}};
 }
 
-// Square and oblong chunks, odd edges, one dimension, edge 1 either way, a single element, a whole chunk sent, every width of
-// code, three indices' widths that cross bytes.
+// Square and oblong chunks, odd edges, one dimension, edge 1 either way, a single element, a whole chunk sent, every
+// width of code, three indices' widths that cross bytes.
 std::vector<std::pair<std::string, Shape>> small_shapes() {
     return {{"1x1", shape_of(1, 1)},
             {"1x7-k3", shape_of(1, 7, 3)},
@@ -275,9 +283,9 @@ std::vector<std::pair<std::string, Shape>> small_shapes() {
             {"64x64-all", shape_of(64, 64, 4096)}};
 }
 
-// Few values of one magnitude. At many places of a chunk of 12 or 60 the cosines of two frequencies are opposite, so that the
-// sum is a rounding error, whose sign tells a fused multiply-add from two roundings and one order from another; elsewhere
-// sign() hides that. Along a row it is the first transform that cancels, along a column the second.
+// Few values of one magnitude. At many places of a chunk of 12 or 60 the cosines of two frequencies are opposite, so
+// that the sum is a rounding error, whose sign tells a fused multiply-add from two roundings and one order from
+// another; elsewhere sign() hides that. Along a row it is the first transform that cancels, along a column the second.
 std::vector<std::pair<std::string, Shape>> cancelling_shapes() {
     return {{"1x6000-k2", shape_of(1, 6000, 2, 1)},
             {"6000x1-k2", shape_of(6000, 1, 2, 1)},
@@ -313,7 +321,8 @@ std::vector<OpCase> small_cases(DType compute) {
     const Payloads two({shape_of(60, 100), shape_of(1, 50)}, 1);
     cases.push_back(candidate_in_place_case("two-tensors", two));
     cases.push_back(candidate_case(compute, "reserved", Payloads({shape_of(60, 100)}, 3)));
-    cases.push_back(merge_case(compute, "two-tensors-40peers", Payloads({shape_of(14, 39, 5, 4), shape_of(1, 50)}, 40)));
+    cases.push_back(
+        merge_case(compute, "two-tensors-40peers", Payloads({shape_of(14, 39, 5, 4), shape_of(1, 50)}, 40)));
     cases.push_back(merge_case(compute, "1x64-256peers", Payloads({shape_of(1, 64)}, 256)));
     cases.push_back(merge_case(compute, "10x12-no-peers", Payloads({shape_of(10, 12)}, 0)));
     cases.push_back(screen_case("6x10-66peers", Payloads({shape_of(6, 10)}, 66)));  // more than are taken at once

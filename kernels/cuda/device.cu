@@ -33,7 +33,8 @@ class CudaEvent final : public Device::Event {
     void wait() override { check(cudaEventSynchronize(event_), "work before an event"); }
     double seconds_since(const Event& earlier) const override {
         float milliseconds = 0;
-        check(cudaEventElapsedTime(&milliseconds, static_cast<const CudaEvent&>(earlier).event_, event_), "timing by events");
+        check(cudaEventElapsedTime(&milliseconds, static_cast<const CudaEvent&>(earlier).event_, event_),
+              "timing by events");
         return milliseconds * 1e-3;
     }
 
@@ -53,14 +54,16 @@ int gpu_count() {
     const cudaError_t status = cudaGetDeviceCount(&count);
     if (status == cudaSuccess && count > 0) return count;
     if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
-    fail(ExitCode::device, "{}", no_gpu_text(driver, CUDART_VERSION, cudaGetErrorString(status ? status : cudaErrorNoDevice)));
+    fail(ExitCode::device, "{}",
+         no_gpu_text(driver, CUDART_VERSION, cudaGetErrorString(status ? status : cudaErrorNoDevice)));
 }
 
 void check_gpu(int index) {
     const int count = gpu_count();
     if (index < 0 || index >= count) fail(ExitCode::device, "{}", no_such_gpu_text(index, count));
     // Waiting threads sleep: the processor is busy with other things, and a step is long beside the wake-up.
-    check(cudaInitDevice(index, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid), "starting the GPU");
+    check(cudaInitDevice(index, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid),
+          "starting the GPU");
     use_gpu(index);
     cudaFuncAttributes attributes;
     const cudaError_t status = cudaFuncGetAttributes(&attributes, probe);
@@ -112,7 +115,8 @@ void CudaDevice::close() noexcept {
 }
 
 std::string CudaDevice::description() const {
-    return fmt::format("{}, {:.1f} GiB, {}", name_, static_cast<double>(total_bytes_) / (1 << 30), name_of(compute_type_));
+    return fmt::format("{}, {:.1f} GiB, {}", name_, static_cast<double>(total_bytes_) / (1 << 30),
+                       name_of(compute_type_));
 }
 
 void* CudaDevice::allocate(int64_t bytes) {
@@ -164,7 +168,8 @@ void CudaDevice::release_pinned(void* memory) noexcept {
     cudaFreeHost(memory);
 }
 
-// From or to pageable memory the driver may or may not have finished with the host side when it returns: then it is waited for.
+// From or to pageable memory the driver may or may not have finished with the host side when it returns: then
+// it is waited for.
 void CudaDevice::move(Stream& stream, void* to, const void* from, int64_t bytes, const void* host) {
     copy(stream, to, from, bytes);
     if (bytes <= 0) return;
@@ -176,13 +181,15 @@ void CudaDevice::move(Stream& stream, void* to, const void* from, int64_t bytes,
 void CudaDevice::copy(Stream& stream, void* to, const void* from, int64_t bytes) {
     if (bytes <= 0 || to == from) return;
     use_gpu(index_);
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream.cuda->handle), "copying");
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream.cuda->handle),
+          "copying");
 }
 
 void CudaDevice::fill_zero(Stream& stream, void* memory, int64_t bytes) {
     if (bytes <= 0) return;
     use_gpu(index_);
-    check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream.cuda->handle), "filling memory with zeros");
+    check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream.cuda->handle),
+          "filling memory with zeros");
 }
 
 void CudaDevice::wait(Stream& stream) {
@@ -200,7 +207,8 @@ std::unique_ptr<Device> open_gpu(int index, DType compute_type, const std::strin
 
 void* scratch(Stream& stream, int64_t bytes) {
     if (bytes > stream.cuda->scratch_bytes)
-        fail(ExitCode::internal, "scratch memory of {} bytes asked for, the stream has {}", bytes, stream.cuda->scratch_bytes);
+        fail(ExitCode::internal, "scratch memory of {} bytes asked for, the stream has {}", bytes,
+             stream.cuda->scratch_bytes);
     return stream.cuda->scratch;
 }
 

@@ -26,8 +26,12 @@ class CudaDevice final : public Device {
     bool shares_host_memory() const override { return false; }
     void* allocate_pinned(int64_t bytes) override;
     void release_pinned(void* memory) noexcept override;
-    void upload(Stream& stream, void* to, const void* from, int64_t bytes) override { move(stream, to, from, bytes, from); }
-    void download(Stream& stream, void* to, const void* from, int64_t bytes) override { move(stream, to, from, bytes, to); }
+    void upload(Stream& stream, void* to, const void* from, int64_t bytes) override {
+        move(stream, to, from, bytes, from);
+    }
+    void download(Stream& stream, void* to, const void* from, int64_t bytes) override {
+        move(stream, to, from, bytes, to);
+    }
     void copy(Stream& stream, void* to, const void* from, int64_t bytes) override;
     void fill_zero(Stream& stream, void* memory, int64_t bytes) override;
     void wait(Stream& stream) override;
@@ -45,7 +49,8 @@ class CudaDevice final : public Device {
     std::unique_ptr<AttentionPath> attention_;
 };
 
-// Makes the GPU the calling thread's: CUDA keeps one for each thread, and a kernel starts only on that one's streams.
+// Makes the GPU the calling thread's: CUDA keeps one for each thread, and a kernel starts only on that one's
+// streams.
 void use_gpu(int index);
 
 }  // namespace templar::cuda

@@ -8,7 +8,8 @@
 
 namespace templar::cuda {
 
-// How many GPUs the driver shows. Throws Error(device): no driver, one too old for this program, or none that works.
+// How many GPUs the driver shows. Throws Error(device): no driver, one too old for this program, or none that
+// works.
 int gpu_count();
 // Throws Error(device) when there is no GPU `index` or this build has no code for it.
 void check_gpu(int index);

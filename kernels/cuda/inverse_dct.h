@@ -3,14 +3,14 @@
 //   T[u][j] = fma chain over v ascending of C[u][v]·B[j][v]        transform_rows()
 //   X[i][j] = fma chain over u ascending of B[i][u]·T[u][j]        transform_patch()
 //
-// Few coefficients are there: one payload has 32 of 4096, fifteen together at most 480. So the first transform visits only
-// those, through a bit mask per row, and the second only the rows of T that have one ("active" rows). The bits are those of
-// the full sums, for the reason given in kernels/cpu/isa/exact_ops.cpp: adding a product with zero changes a sum in nothing
-// but, at most, the sign of a zero, and sign(X) does not ask for that.
+// Few coefficients are there: one payload has 32 of 4096, fifteen together at most 480. So the first transform visits
+// only those, through a bit mask per row, and the second only the rows of T that have one ("active" rows). The bits are
+// those of the full sums, for the reason given in kernels/cpu/isa/exact_ops.cpp: adding a product with zero changes a
+// sum in nothing but, at most, the sign of a zero, and sign(X) does not ask for that.
 //
-// Cost of a dense second transform: 262,144 fma a chunk, 2048 cycles of a multiprocessor. Each thread makes 4 × 4 values of X
-// in registers: per active row two 16-byte reads of shared memory for 16 fma. Bt, the basis with the frequency first, gives
-// both transforms conflict-free rows.
+// Cost of a dense second transform: 262,144 fma a chunk, 2048 cycles of a multiprocessor. Each thread makes 4 × 4
+// values of X in registers: per active row two 16-byte reads of shared memory for 16 fma. Bt, the basis with the
+// frequency first, gives both transforms conflict-free rows.
 #pragma once
 
 #include "kernels/cuda/basis.h"
@@ -50,7 +50,7 @@ struct alignas(16) ChunkStorage {
     float basis[2][max_chunk_edge * max_chunk_edge];
 };
 
-// ---- bases ------------------------------------------------------------------------------------------------------------------
+// ---- bases ----
 __device__ __forceinline__ void expand_basis(float* basis, const BasisValues& values, int n, float* staged) {
     const int turn = 4 * n, j = static_cast<int>(threadIdx.x) % max_chunk_edge;
     for (int m = static_cast<int>(threadIdx.x); m < turn; m += patch_threads) staged[m] = values.others[m];
@@ -73,7 +73,7 @@ __device__ __forceinline__ const float* prepare_bases(ChunkStorage& storage, con
     return storage.basis[1];
 }
 
-// ---- coefficients -------------------------------------------------------------------------------------------------------------
+// ---- coefficients ----
 __device__ __forceinline__ void clear_present(ChunkStorage& storage) {
     if (threadIdx.x < 2 * max_chunk_edge) storage.present[threadIdx.x / 2][threadIdx.x % 2] = 0;
 }
@@ -84,8 +84,9 @@ __device__ __forceinline__ void put_coefficient(ChunkStorage& storage, int index
     atomicOr(&storage.present[u][v / 32], 1u << v % 32);
 }
 
-// One peer's values as coefficients, without the tensor's base exponent: a positive factor moves no sign. Exact: an integer
-// of at most 12 significant bits times 2^x. All threads call; `present` is clear before and complete after a barrier.
+// One peer's values as coefficients, without the tensor's base exponent: a positive factor moves no sign. Exact: an
+// integer of at most 12 significant bits times 2^x. All threads call; `present` is clear before and complete after a
+// barrier.
 template <int capacity>
 __device__ __forceinline__ void put_peer(ChunkStorage& storage, const PeerList<capacity>& peers, int p, int64_t chunk,
                                          int edge_cols) {
@@ -98,7 +99,7 @@ __device__ __forceinline__ void put_peer(ChunkStorage& storage, const PeerList<c
     }
 }
 
-// ---- transforms -----------------------------------------------------------------------------------------------------------------
+// ---- transforms ----
 // C -> T; returns the number of active rows. All threads call, 16 of them for a row, four columns each.
 __device__ __forceinline__ int transform_rows(ChunkStorage& storage, int edge_rows, int edge_cols) {
     const int lane = static_cast<int>(threadIdx.x % 32);
@@ -136,8 +137,8 @@ __device__ __forceinline__ Patch thread_patch(const ChunkGrid& grid) {
 using PatchValues = Floats<4>[4];
 
 // T -> the patch of X; `active` rows, after a barrier.
-__device__ __forceinline__ void transform_patch(PatchValues& x, const ChunkStorage& storage, const float* row_basis, int active,
-                                               const Patch& patch) {
+__device__ __forceinline__ void transform_patch(PatchValues& x, const ChunkStorage& storage, const float* row_basis,
+                                                int active, const Patch& patch) {
     for (int r = 0; r < 4; ++r) x[r] = {};
 #pragma unroll 4
     for (int a = 0; a < active; ++a) {
@@ -150,7 +151,7 @@ __device__ __forceinline__ void transform_patch(PatchValues& x, const ChunkStora
 
 __device__ __forceinline__ float sign(float x) { return static_cast<float>(x > 0) - static_cast<float>(x < 0); }
 
-// ---- patches in memory ------------------------------------------------------------------------------------------------------------
+// ---- patches in memory ----
 // First element of a thread's patch in its tensor.
 __device__ __forceinline__ int64_t patch_origin(const ChunkGrid& grid, int64_t chunk, const Patch& patch) {
     const int64_t per_row = grid.cols / grid.edge_cols;
@@ -160,7 +161,8 @@ __device__ __forceinline__ int64_t patch_origin(const ChunkGrid& grid, int64_t c
 
 // n = 4: rows of whole 16-byte packs (packs_of); n = 1: any. Elements that do not exist become 0 and are not stored.
 template <int n>
-__device__ __forceinline__ void load_patch(PatchValues& values, const float* first, int64_t row_stride, const Patch& patch) {
+__device__ __forceinline__ void load_patch(PatchValues& values, const float* first, int64_t row_stride,
+                                           const Patch& patch) {
     for (int r = 0; r < 4; ++r) {
         values[r] = {};
         for (int q = 0; q < 4; q += n)
@@ -171,7 +173,8 @@ __device__ __forceinline__ void load_patch(PatchValues& values, const float* fir
     }
 }
 template <int n, class T>
-__device__ __forceinline__ void store_patch(T* first, int64_t row_stride, const PatchValues& values, const Patch& patch) {
+__device__ __forceinline__ void store_patch(T* first, int64_t row_stride, const PatchValues& values,
+                                            const Patch& patch) {
     for (int r = 0; r < 4; ++r)
         for (int q = 0; q < 4; q += n)
             if (r < patch.rows && q < patch.cols) {
@@ -181,13 +184,15 @@ __device__ __forceinline__ void store_patch(T* first, int64_t row_stride, const 
             }
 }
 
-// ---- for launchers ----------------------------------------------------------------------------------------------------------
+// ---- for launchers ----
 // Throws Error(internal) when the chunks do not tile the tensor.
 inline Chunks chunks_of(const char* op, const ChunkGrid& grid) {
-    const auto fits = [](int64_t extent, int edge) { return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0; };
+    const auto fits = [](int64_t extent, int edge) {
+        return edge >= 1 && edge <= max_chunk_edge && extent % edge == 0;
+    };
     if (!fits(grid.rows, grid.edge_rows) || !fits(grid.cols, grid.edge_cols))
-        fail(ExitCode::internal, "{}: chunks of {} x {} do not tile a tensor of {} x {}", op, grid.edge_rows, grid.edge_cols,
-             grid.rows, grid.cols);
+        fail(ExitCode::internal, "{}: chunks of {} x {} do not tile a tensor of {} x {}", op, grid.edge_rows,
+             grid.edge_cols, grid.rows, grid.cols);
     return {grid, grid.chunks(), grid.chunk_size(), basis_values(grid.edge_cols), basis_values(grid.edge_rows)};
 }
 

@@ -8,12 +8,12 @@
 //   merge          per chunk the sums over peers, the means, the transforms, the update
 //
 // Sums over peers are integers in shared memory, all peers at once. A sum has 50 bits and the hardware adds 32 in one
-// instruction (64 is a loop around compare-and-swap), so it is kept as two words: the low one wraps and each wrap is carried
-// into the high one, which counts the senders too. Integer sums have no order; the result is exact.
+// instruction (64 is a loop around compare-and-swap), so it is kept as two words: the low one wraps and each wrap is
+// carried into the high one, which counts the senders too. Integer sums have no order; the result is exact.
 //
-// Moves 8 (10 with weights) bytes a parameter and 80 bytes of payload a chunk and peer: for 1.2B parameters and 15 peers
-// 12.4 GB, 2.9 ms at 4.3 TB/s. The bound is arithmetic: with some 480 coefficients in 64 rows a chunk costs about 5000 cycles of
-// a multiprocessor, half of it the second transform: 6 to 8 ms on an H200.
+// Moves 8 (10 with weights) bytes a parameter and 80 bytes of payload a chunk and peer: for 1.2B parameters and 15
+// peers 12.4 GB, 2.9 ms at 4.3 TB/s. The bound is arithmetic: with some 480 coefficients in 64 rows a chunk costs about
+// 5000 cycles of a multiprocessor, half of it the second transform: 6 to 8 ms on an H200.
 #include "kernels/cuda/inverse_dct.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
@@ -30,22 +30,23 @@ using Peers = PeerList<max_peers>;
 constexpr int exponents = 32;
 constexpr int warps = patch_threads / 32;
 
-// ---- norms --------------------------------------------------------------------------------------------------------------
+// ---- norms ----
 constexpr int max_slices = 128;  // blocks that share one peer's chunks
 
 struct SquareStorage {
     int64_t totals[warps][exponents];
 };
 
-// sums (peers, slices, 32) = Σ (c·(8 + m))² of each exponent over the slice's chunks. A warp takes a chunk at a time, and its
-// lane x keeps the sum of exponent x.
+// sums (peers, slices, 32) = Σ (c·(8 + m))² of each exponent over the slice's chunks. A warp takes a chunk at a time,
+// and its lane x keeps the sum of exponent x.
 __global__ void __launch_bounds__(patch_threads)
     square_sums_kernel(int64_t* sums, const __grid_constant__ Peers peers, int64_t chunks) {
     auto& storage = shared_storage<SquareStorage>();
     const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
     const int p = static_cast<int>(blockIdx.y), k = peers.format.k;
     int64_t total = 0;
-    for (int64_t chunk = static_cast<int64_t>(blockIdx.x) * warps + warp; chunk < chunks; chunk += int64_t{gridDim.x} * warps) {
+    for (int64_t chunk = static_cast<int64_t>(blockIdx.x) * warps + warp; chunk < chunks;
+         chunk += int64_t{gridDim.x} * warps) {
         const int scale = peers.scales[p][chunk], mantissa = 8 + (scale & 7);
         unsigned squares = 0;  // at most 4096·255² < 2^32
         for (int n = lane; n < k; n += 32) {
@@ -76,7 +77,7 @@ __global__ void inverse_norms_kernel(double* norms, const int64_t* sums, int sli
     if (lane == 0) norms[blockIdx.x] = square == 0 ? 0 : __ddiv_rn(1, __dsqrt_rn(square)) * 0x1p40;
 }
 
-// ---- merge --------------------------------------------------------------------------------------------------------------
+// ---- merge ----
 
 // High words count senders in units of 2^20; below that, |sum of high words and carries| <= 256·2^8 + 256 < 2^19.
 constexpr unsigned one_sender = 1u << 20;
@@ -86,7 +87,8 @@ struct MergeStorage {
     int sent_count;
     ChunkStorage chunk;
 };
-static_assert(blocks_per_multiprocessor * (sizeof(MergeStorage) + 1024) <= 228 * 1024, "what a Hopper multiprocessor has");
+static_assert(blocks_per_multiprocessor * (sizeof(MergeStorage) + 1024) <= 228 * 1024,
+              "what a Hopper multiprocessor has");
 
 // Adds f to the position's sum; true for its first sender. |f| <= 2^40, because |n·r| <= 1.
 __device__ __forceinline__ bool add_value(ChunkStorage& storage, int index, long long f) {
@@ -104,7 +106,8 @@ __device__ __forceinline__ float mean(unsigned low, unsigned high) {
 }
 
 // Each warp takes a peer at a time. The sums are clear before, and complete after a barrier.
-__device__ __forceinline__ void add_peers(MergeStorage& storage, const Peers& peers, const double* norms, int64_t chunk) {
+__device__ __forceinline__ void add_peers(MergeStorage& storage, const Peers& peers, const double* norms,
+                                          int64_t chunk) {
     const int lane = static_cast<int>(threadIdx.x % 32), k = peers.format.k;
     for (int p = static_cast<int>(threadIdx.x / 32); p < peers.count; p += warps) {
         const int scale = peers.scales[p][chunk];
@@ -113,7 +116,8 @@ __device__ __forceinline__ void add_peers(MergeStorage& storage, const Peers& pe
             bool first = false;
             CodedValue value{};
             if (n < k) value = load_value(peers, p, chunk * k + n, scale);
-            if (n < k && scale != 0) first = add_value(storage.chunk, value.index, llrint(__dmul_rn(value.unit, factor)));
+            if (n < k && scale != 0)
+                first = add_value(storage.chunk, value.index, llrint(__dmul_rn(value.unit, factor)));
             // One addition to the counter for the warp's new positions.
             const unsigned firsts = __ballot_sync(all_lanes, first);
             int start = 0;
@@ -162,8 +166,8 @@ __global__ void __launch_bounds__(patch_threads, blocks_per_multiprocessor)
 
 }  // namespace
 
-void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, std::span<const SparseIn> peers, float keep,
-                 float eta) {
+void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, std::span<const SparseIn> peers,
+                 float keep, float eta) {
     constexpr const char* name = "merge_apply";
     const Chunks chunks = chunks_of(name, grid);
     require_type(name, DType::f32, {theta});
@@ -179,14 +183,14 @@ void merge_apply(Stream& stream, Tensor theta, Tensor weights, ChunkGrid grid, s
     const auto sums = reinterpret_cast<int64_t*>(memory);
     const auto norms = reinterpret_cast<double*>(memory + sums_bytes);
     if (list.count > 0) {
-        launch(stream, name, grid_of(slices, list.count), patch_threads, sizeof(SquareStorage), square_sums_kernel, sums, list,
-               chunks.count);
+        launch(stream, name, grid_of(slices, list.count), patch_threads, sizeof(SquareStorage), square_sums_kernel,
+               sums, list, chunks.count);
         launch(stream, name, list.count, 32, 0, inverse_norms_kernel, norms, sums, slices);
     }
     const auto out = data<__nv_bfloat16>(weights);
     const auto kernel = packs_of(grid, theta.f32(), out) ? merge_kernel<4> : merge_kernel<1>;
-    launch(stream, name, persistent_blocks(stream, chunks), patch_threads, sizeof(MergeStorage), kernel, theta.f32(), out, norms,
-           chunks, list, keep, eta);
+    launch(stream, name, persistent_blocks(stream, chunks), patch_threads, sizeof(MergeStorage), kernel, theta.f32(),
+           out, norms, chunks, list, keep, eta);
 }
 
 }  // namespace templar::cuda

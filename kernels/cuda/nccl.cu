@@ -1,8 +1,9 @@
-// Sums over GPUs of one machine by NCCL: one communicator and one stream of its own for each rank, so that sums travel while the
-// rank's other stream computes. Numbers on the host take the threads' way (kernels/thread_communicator.h).
+// Sums over GPUs of one machine by NCCL: one communicator and one stream of its own for each rank, so that
+// sums travel while the rank's other stream computes. Numbers on the host take the threads' way
+// (kernels/thread_communicator.h).
 //
-// Bound: the fp32 gradients of a 1.2B model are 4.8 GB; a reduction sends each byte once over every link it crosses.
-// The order of addition is NCCL's, which is fixed for one machine and one version of the library.
+// Bound: the fp32 gradients of a 1.2B model are 4.8 GB; a reduction sends each byte once over every link it
+// crosses. The order of addition is NCCL's, which is fixed for one machine and one version of the library.
 #include "kernels/cuda/nccl.h"
 
 #include "base/error.h"
@@ -50,7 +51,8 @@ void find(void* library, const char* name, Function& function) {
 const Nccl& nccl() {
     static const Nccl functions = [] {
         void* library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-        if (!library) fail(ExitCode::device, "several GPUs need NCCL: {}; install it, or use one GPU", dlerror());
+        if (!library)
+            fail(ExitCode::device, "several GPUs need NCCL: {}; install it, or use one GPU", dlerror());
         Nccl found{};
         find(library, "ncclCommInitAll", found.init_all);
         find(library, "ncclCommDestroy", found.destroy);
@@ -90,7 +92,8 @@ class NcclCommunicator final : public ThreadCommunicator {
         int least = 0, greatest = 0;
         cuda::check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "making a stream");
         // First in line for multiprocessors that become free: what others wait for.
-        cuda::check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest), "making a stream");
+        cuda::check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest),
+                    "making a stream");
         cuda::check(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming), "making an event");
         cuda::check(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "making an event");
     }
@@ -104,15 +107,18 @@ class NcclCommunicator final : public ThreadCommunicator {
 
     void reduce(Stream& stream, std::span<const Part> parts) override {
         for (const Part& part : parts)
-            if (part.tensor.dtype != DType::f32) fail(ExitCode::internal, "reduce: {}, f32 only", name_of(part.tensor.dtype));
+            if (part.tensor.dtype != DType::f32)
+                fail(ExitCode::internal, "reduce: {}, f32 only", name_of(part.tensor.dtype));
         together(stream, parts, [&](const Part& part, ncclComm_t comm) {
-            return nccl().reduce(part.tensor.data, part.tensor.data, count(part), ncclFloat, ncclSum, part.owner, comm, stream_);
+            return nccl().reduce(part.tensor.data, part.tensor.data, count(part), ncclFloat, ncclSum,
+                                 part.owner, comm, stream_);
         });
     }
     void broadcast(Stream& stream, std::span<const Part> parts) override {
         together(stream, parts, [&](const Part& part, ncclComm_t comm) {
             const auto bytes = count(part) * static_cast<size_t>(bytes_of(part.tensor.dtype));
-            return nccl().broadcast(part.tensor.data, part.tensor.data, bytes, ncclChar, part.owner, comm, stream_);
+            return nccl().broadcast(part.tensor.data, part.tensor.data, bytes, ncclChar, part.owner, comm,
+                                    stream_);
         });
     }
     void finish(Stream& stream) override {
@@ -130,7 +136,8 @@ class NcclCommunicator final : public ThreadCommunicator {
     static size_t count(const Part& part) { return static_cast<size_t>(part.tensor.numel()); }
 
     void check_alive(const char* doing) {
-        if (handles_->aborted) fail(ExitCode::device, "another device failed, so this one stops in {}", doing);
+        if (handles_->aborted)
+            fail(ExitCode::device, "another device failed, so this one stops in {}", doing);
         ncclResult_t status = ncclSuccess;
         nccl().check(nccl().async_error(handles_->comms[static_cast<size_t>(rank())], &status), doing);
         nccl().check(status, doing);
@@ -170,12 +177,14 @@ std::vector<std::unique_ptr<Communicator>> nccl_communicators(std::span<Device* 
     }
     const auto handles = std::make_shared<Handles>();
     std::vector<ncclComm_t> comms(gpus.size());
-    nccl().check(nccl().init_all(comms.data(), static_cast<int>(gpus.size()), gpus.data()), "connecting the GPUs");
+    nccl().check(nccl().init_all(comms.data(), static_cast<int>(gpus.size()), gpus.data()),
+                 "connecting the GPUs");
     handles->comms = comms;
     const auto meeting = std::make_shared<Meeting>(static_cast<int>(gpus.size()));
     std::vector<std::unique_ptr<Communicator>> all;
     for (size_t rank = 0; rank < gpus.size(); ++rank)
-        all.push_back(std::make_unique<NcclCommunicator>(meeting, handles, static_cast<int>(rank), gpus[rank]));
+        all.push_back(
+            std::make_unique<NcclCommunicator>(meeting, handles, static_cast<int>(rank), gpus[rank]));
     return all;
 }
 
@@ -186,7 +195,8 @@ std::vector<std::unique_ptr<Communicator>> nccl_communicators(std::span<Device* 
 namespace templar::cuda {
 
 std::vector<std::unique_ptr<Communicator>> nccl_communicators(std::span<Device* const>) {
-    fail(ExitCode::device, "several GPUs need NCCL, and this program was built without its header: install it and build again");
+    fail(ExitCode::device,
+         "several GPUs need NCCL, and this program was built without its header: install it and build again");
 }
 
 }  // namespace templar::cuda

@@ -1,5 +1,5 @@
-// What libtemplar_cuda.so offers: all of CUDA is behind it, so that one program runs with and without a GPU, starts fast and
-// needs no CUDA library until a GPU is asked for. kernels/cuda_plugin.cpp loads it.
+// What libtemplar_cuda.so offers: all of CUDA is behind it, so that one program runs with and without a GPU,
+// starts fast and needs no CUDA library until a GPU is asked for. kernels/cuda_plugin.cpp loads it.
 #pragma once
 
 #include "kernels/communicator.h"

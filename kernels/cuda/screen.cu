@@ -1,11 +1,11 @@
 // sums[p] += <grad, sign(inverse DCT of peer p's values)>: which of many payloads point against the gradient.
 //
-// A block loads its part of a chunk of grad into registers once and goes through the peers. Products g·sign(x) are exact;
-// they are added in double in an order that the grid alone fixes: a thread's 16 elements, the lanes of a warp, the block's
-// chunks in turn, its warps, the blocks. So a GPU of any size gives the same bits.
+// A block loads its part of a chunk of grad into registers once and goes through the peers. Products g·sign(x) are
+// exact; they are added in double in an order that the grid alone fixes: a thread's 16 elements, the lanes of a warp,
+// the block's chunks in turn, its warps, the blocks. So a GPU of any size gives the same bits.
 //
-// Bound: fma issue. For k = 32 of 4096 about 1300 cycles a chunk and peer on a multiprocessor: 1.2B parameters and 64 peers
-// some 110 ms on an H200, while reading grad (4.8 GB) takes 1.1 ms. Larger sets of peers are taken 64 at a time.
+// Bound: fma issue. For k = 32 of 4096 about 1300 cycles a chunk and peer on a multiprocessor: 1.2B parameters and 64
+// peers some 110 ms on an H200, while reading grad (4.8 GB) takes 1.1 ms. Larger sets of peers are taken 64 at a time.
 //
 // The host waits once a call, for 8 bytes a peer: some 10 µs beside the kernels, 1.5 ms for 147 tensors.
 #include "kernels/cuda/inverse_dct.h"
@@ -101,7 +101,8 @@ void screen(Stream& stream, std::span<double> sums, Tensor grad, ChunkGrid grid,
         const auto batch = peers.subspan(done, std::min<size_t>(peers_at_once, peers.size() - done));
         enqueue(stream, device_sums, device_sums + peers_at_once, blocks, grad.f32(), chunks, batch);
         double added[peers_at_once];
-        check(cudaMemcpyAsync(added, device_sums, batch.size() * sizeof(double), cudaMemcpyDeviceToHost, stream.cuda->handle),
+        check(cudaMemcpyAsync(added, device_sums, batch.size() * sizeof(double), cudaMemcpyDeviceToHost,
+                              stream.cuda->handle),
               name);
         check(cudaStreamSynchronize(stream.cuda->handle), name);
         for (size_t p = 0; p < batch.size(); ++p) sums[done + p] += added[p];

@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4) by one thread, for messages of the hash tree: one tag byte, then 32-bit words as they lie in memory
-// (little-endian).
+// SHA-256 (FIPS 180-4) by one thread, for messages of the hash tree: one tag byte, then 32-bit words as they lie in
+// memory (little-endian).
 #pragma once
 
 #include "kernels/cuda/cuda.h"
@@ -18,13 +18,14 @@ __device__ __forceinline__ uint32_t rotate_right(uint32_t x, int n) { return x >
 // Unrolled, so that the rounds' constants are immediates and w stays in registers; w is overwritten.
 __device__ __forceinline__ void sha256_block(Sha256State& state, uint32_t (&w)[16]) {
     constexpr uint32_t constants[64] = {
-        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
-        0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
-        0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
-        0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
-        0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
-        0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
     uint32_t a = state.h[0], b = state.h[1], c = state.h[2], d = state.h[3];
     uint32_t e = state.h[4], f = state.h[5], g = state.h[6], h = state.h[7];
 #pragma unroll
@@ -46,7 +47,8 @@ __device__ __forceinline__ void sha256_block(Sha256State& state, uint32_t (&w)[1
 }
 
 // Words 16·block … of `count`, in memory; after the last the padding's first byte 0x80, then zeros.
-__device__ __forceinline__ void load_block(uint32_t* words, const uint8_t* bytes, int64_t block, int64_t count, bool aligned) {
+__device__ __forceinline__ void load_block(uint32_t* words, const uint8_t* bytes, int64_t block, int64_t count,
+                                           bool aligned) {
     const int64_t first = 16 * block;
     if (aligned && first + 16 <= count) {
         const auto packs = reinterpret_cast<const uint4*>(bytes) + 4 * block;
@@ -58,16 +60,19 @@ __device__ __forceinline__ void load_block(uint32_t* words, const uint8_t* bytes
     }
     for (int i = 0; i < 16; ++i) {
         const uint8_t* const b = bytes + 4 * (first + i);
-        words[i] = first + i < count ? b[0] | b[1] << 8 | b[2] << 16 | uint32_t{b[3]} << 24 : first + i == count ? 0x80 : 0;
+        if (first + i < count) words[i] = b[0] | b[1] << 8 | b[2] << 16 | uint32_t{b[3]} << 24;
+        else words[i] = first + i == count ? 0x80 : 0;
     }
 }
 
 // Hash of tag ‖ prefix ‖ `count` words at `bytes` (any alignment; 16-byte loads where it is a multiple of 16).
 //
-// SHA-256 takes big-endian words, and the tag shifts everything by a byte: with the tag as the last byte of a word before the
-// prefix, each of its words is made of the last byte of one memory word and three bytes of the next, in one __byte_perm.
+// SHA-256 takes big-endian words, and the tag shifts everything by a byte: with the tag as the last byte of a word
+// before the prefix, each of its words is made of the last byte of one memory word and three bytes of the next, in one
+// __byte_perm.
 template <int prefix_words>
-__device__ __forceinline__ Sha256State sha256_tagged(uint32_t tag, const uint32_t* prefix, const uint8_t* bytes, int64_t count) {
+__device__ __forceinline__ Sha256State sha256_tagged(uint32_t tag, const uint32_t* prefix, const uint8_t* bytes,
+                                                     int64_t count) {
     constexpr int header = 1 + prefix_words;
     uint32_t words[header + 16];  // those before this block's, then this block's
     words[0] = tag << 24;

@@ -1,4 +1,5 @@
-// Payloads (kernels/sparse.h) on the GPU: where the peers' sections lie, as a kernel's parameter, and one value read from them.
+// Payloads (kernels/sparse.h) on the GPU: where the peers' sections lie, as a kernel's parameter, and one value read
+// from them.
 #pragma once
 
 #include "base/error.h"
@@ -13,9 +14,9 @@ namespace templar::cuda {
 
 inline constexpr int max_chunk_size = max_chunk_edge * max_chunk_edge;
 
-// One tensor's sections of up to `capacity` payloads of one format. Passed by value: a kernel's parameters reach it in the
-// order of the stream without an allocation, and no host buffer has to outlive the call. (They hold 32,764 bytes since
-// CUDA 12.1; 256 peers take 6 KiB.)
+// One tensor's sections of up to `capacity` payloads of one format. Passed by value: a kernel's parameters reach it in
+// the order of the stream without an allocation, and no host buffer has to outlive the call. (They hold 32,764 bytes
+// since CUDA 12.1; 256 peers take 6 KiB.)
 template <int capacity>
 struct PeerList {
     const uint8_t* scales[capacity];
@@ -58,7 +59,7 @@ __device__ __forceinline__ CodedValue load_value(const PeerList<capacity>& peers
 
 __device__ __forceinline__ double power_of_two(int x) { return static_cast<double>(1ull << x); }
 
-// ---- for launchers -----------------------------------------------------------------------------------------------------------
+// ---- for launchers ----
 // Throws Error(internal) when there are too many peers, or they do not share one format that fits the grid.
 template <int capacity>
 PeerList<capacity> peer_list(const char* op, const ChunkGrid& grid, std::span<const SparseIn> peers) {
@@ -67,10 +68,11 @@ PeerList<capacity> peer_list(const char* op, const ChunkGrid& grid, std::span<co
     PeerList<capacity> list{};
     for (const SparseIn& peer : peers) {
         const CodeFormat format = peer.format, first = peers.front().format;
-        const bool same = format.k == first.k && format.code_bits == first.code_bits && format.index_bits == first.index_bits;
+        const bool same =
+            format.k == first.k && format.code_bits == first.code_bits && format.index_bits == first.index_bits;
         if (!same || format.k < 1 || format.k > grid.chunk_size() || format.index_bits > 12)
-            fail(ExitCode::internal, "{}: payload {} has k = {}, {} bits a code and {} bits an index", op, list.count, format.k,
-                 format.code_bits, format.index_bits);
+            fail(ExitCode::internal, "{}: payload {} has k = {}, {} bits a code and {} bits an index", op, list.count,
+                 format.k, format.code_bits, format.index_bits);
         list.scales[list.count] = peer.scales;
         list.codes[list.count] = peer.codes;
         list.indices[list.count] = peer.indices;

@@ -1,4 +1,5 @@
-// The GPU as a Device where the GPU is a fake (fake_cuda.h): what is refused and said, what is freed, what a failure does.
+// The GPU as a Device where the GPU is a fake (fake_cuda.h): what is refused and said, what is freed, what a
+// failure does.
 #include "kernels/cuda/gpu.h"
 
 #include "base/error.h"
@@ -26,7 +27,9 @@ const Ops& ops() {
     }();
     return table;
 }
-std::vector<OpsVersion> ops_versions() { return {}; }
+std::vector<OpsVersion> ops_versions() {
+    return {};
+}
 
 }  // namespace templar::cuda
 
@@ -45,7 +48,9 @@ std::string said(const std::function<void()>& call) {
     }
     return "";
 }
-void open(int index = 0) { cuda::open_gpu(index, DType::bf16, ""); }
+void open(int index = 0) {
+    cuda::open_gpu(index, DType::bf16, "");
+}
 
 void check_nothing_left() {
     CHECK(fake.memories == 0);
@@ -57,17 +62,23 @@ void check_nothing_left() {
 TEST_CASE("a machine that has no GPU for this program is refused in one line that says why") {
     fake = {};
     fake.driver = 0;
-    CHECK(said([] { open(); }) == "no NVIDIA driver is running on this machine: install one, or use --device cpu");
+    CHECK(said([] { open(); }) ==
+          "no NVIDIA driver is running on this machine: install one, or use --device cpu");
     fake.driver = 12040;
-    CHECK(said([] { open(); }).starts_with("the NVIDIA driver is too old: it supports CUDA 12.4, this program needs 13.0"));
+    CHECK(said([] {
+              open();
+          }).starts_with("the NVIDIA driver is too old: it supports CUDA 12.4, this program needs 13.0"));
     fake.driver = 13010;
     fake.start = cudaErrorECCUncorrectable;
-    CHECK(said([] { open(); }).find("shows no GPU: uncorrectable ECC error encountered") != std::string::npos);
+    CHECK(said([] { open(); }).find("shows no GPU: uncorrectable ECC error encountered") !=
+          std::string::npos);
     fake.start = cudaSuccess;
     CHECK(said([] { open(2); }).starts_with("there is no GPU 2: this machine shows 2"));
     fake.image = cudaErrorNoKernelImageForDevice;
     fake.major = 7, fake.minor = 5;
-    CHECK(said([] { open(1); }).starts_with("GPU 1 (Fake) has compute capability 7.5; 8.0 (A100) or newer is needed"));
+    CHECK(said([] {
+              open(1);
+          }).starts_with("GPU 1 (Fake) has compute capability 7.5; 8.0 (A100) or newer is needed"));
     check_nothing_left();
 }
 
@@ -79,7 +90,8 @@ TEST_CASE("memory that is not there is refused with the figures, and the device 
         CHECK(device.description() == "Fake, 0.2 GiB, bf16");
         CHECK(device.free_bytes() == (256 - 64 - 32) * mib);  // scratch, and cuBLASLt's workspace
         CHECK(said([&] { device.allocate(200 * mib); }) ==
-              "not enough GPU memory: 200.0 MiB asked for, 160.0 of 256.0 MiB free; use a smaller batch or model");
+              "not enough GPU memory: 200.0 MiB asked for, 160.0 of 256.0 MiB free; use a smaller batch or "
+              "model");
         CHECK(fake.unread_errors == 0);
         auto* memory = static_cast<unsigned char*>(device.allocate(1000));
         CHECK(std::vector<unsigned char>(memory, memory + 1000) == std::vector<unsigned char>(1000));
@@ -96,7 +108,7 @@ TEST_CASE("after a failure on the GPU every call says the same, and nothing else
         fake = {};
         {
             const std::unique_ptr<Device> opened = cuda::open_gpu(0, DType::f32, "");
-        Device& device = *opened;
+            Device& device = *opened;
             Stream& stream = device.stream();
             const auto event = device.make_event();
             void* memory = device.allocate(64);
@@ -107,8 +119,9 @@ TEST_CASE("after a failure on the GPU every call says the same, and nothing else
             const Tensor a(static_cast<float*>(memory), {4, 4});
             for (const std::function<void()>& call : std::vector<std::function<void()>>{
                      [&] { device.wait(stream); }, [&] { device.upload(stream, memory, host, 64); },
-                     [&] { device.download(stream, host, memory, 64); }, [&] { device.fill_zero(stream, memory, 64); },
-                     [&] { (void)device.allocate(64); }, [&] { event->record(stream); }, [&] { event->wait(); },
+                     [&] { device.download(stream, host, memory, 64); },
+                     [&] { device.fill_zero(stream, memory, 64); }, [&] { (void)device.allocate(64); },
+                     [&] { event->record(stream); }, [&] { event->wait(); },
                      [&] { device.ops().matmul(stream, a, a, false, a, false, false); }})
                 CHECK(said(call).find(words) != std::string::npos);
             device.release(memory);

@@ -1,5 +1,5 @@
-// NCCL's part, as a library of its own because kernels/cuda/nccl.cu loads it: a group ends when every rank's thread has brought
-// its calls, and is done when ncclGroupEnd returns.
+// NCCL's part, as a library of its own because kernels/cuda/nccl.cu loads it: a group ends when every rank's
+// thread has brought its calls, and is done when ncclGroupEnd returns.
 #include "tests/cuda/fake_cuda.h"
 
 #include <nccl.h>
@@ -69,7 +69,9 @@ ncclResult_t queued(Call call, ncclComm_t comm, cudaStream_t stream) {
 
 extern "C" {
 
-const char* ncclGetErrorString(ncclResult_t) { return "aborted"; }
+const char* ncclGetErrorString(ncclResult_t) {
+    return "aborted";
+}
 ncclResult_t ncclCommInitAll(ncclComm_t* comms, int count, const int*) {
     const auto clique = std::make_shared<Clique>();
     clique->calls.resize(static_cast<size_t>(count));
@@ -96,13 +98,13 @@ ncclResult_t ncclGroupStart() {
     queue.clear();
     return ncclSuccess;
 }
-ncclResult_t ncclReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op, int root, ncclComm_t comm,
-                        cudaStream_t stream) {
+ncclResult_t ncclReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                        int root, ncclComm_t comm, cudaStream_t stream) {
     if (type != ncclFloat || op != ncclSum) return ncclInvalidArgument;
     return queued({true, from, to, count, root}, comm, stream);
 }
-ncclResult_t ncclBroadcast(const void* from, void* to, size_t count, ncclDataType_t type, int root, ncclComm_t comm,
-                           cudaStream_t stream) {
+ncclResult_t ncclBroadcast(const void* from, void* to, size_t count, ncclDataType_t type, int root,
+                           ncclComm_t comm, cudaStream_t stream) {
     if (type != ncclChar) return ncclInvalidArgument;
     return queued({false, from, to, count, root}, comm, stream);
 }

@@ -11,7 +11,7 @@ FakeCuda fake;
 void log_call(const char* what, const void* stream) {
     if (fake.logs) fake.log.emplace_back(what, stream);
 }
-}
+}  // namespace templar::test
 
 using templar::test::fake;
 
@@ -46,16 +46,24 @@ void** __cudaRegisterFatBinary(void*) {
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
-void __cudaRegisterFunction(void**, const char*, char*, const char*, int, uint3*, uint3*, dim3*, dim3*, int*) {}
-cudaError_t __cudaPopCallConfiguration(dim3*, dim3*, size_t*, void*) { std::abort(); }
-cudaError_t __cudaGetKernel(cudaKernel_t*, const void*) { std::abort(); }
-cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void**, size_t, cudaStream_t) { std::abort(); }
+void __cudaRegisterFunction(void**, const char*, char*, const char*, int, uint3*, uint3*, dim3*, dim3*,
+                            int*) {}
+cudaError_t __cudaPopCallConfiguration(dim3*, dim3*, size_t*, void*) {
+    std::abort();
+}
+cudaError_t __cudaGetKernel(cudaKernel_t*, const void*) {
+    std::abort();
+}
+cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void**, size_t, cudaStream_t) {
+    std::abort();
+}
 
 const char* cudaGetErrorName(cudaError_t error) {
     return error == cudaErrorIllegalAddress ? "cudaErrorIllegalAddress" : "cudaErrorECCUncorrectable";
 }
 const char* cudaGetErrorString(cudaError_t error) {
-    return error == cudaErrorIllegalAddress ? "an illegal memory access was encountered" : "uncorrectable ECC error encountered";
+    return error == cudaErrorIllegalAddress ? "an illegal memory access was encountered"
+                                            : "uncorrectable ECC error encountered";
 }
 cudaError_t cudaGetLastError() {
     const cudaError_t result = fake.broken ? fake.broken : last_error;
@@ -63,7 +71,9 @@ cudaError_t cudaGetLastError() {
     fake.unread_errors = 0;
     return result;
 }
-cudaError_t cudaPeekAtLastError() { return fake.broken ? fake.broken : last_error; }
+cudaError_t cudaPeekAtLastError() {
+    return fake.broken ? fake.broken : last_error;
+}
 
 cudaError_t cudaDriverGetVersion(int* version) {
     *version = fake.driver;
@@ -75,9 +85,15 @@ cudaError_t cudaGetDeviceCount(int* count) {
     *count = fake.gpus;
     return said();
 }
-cudaError_t cudaInitDevice(int, unsigned, unsigned) { return said(); }
-cudaError_t cudaSetDevice(int) { return said(); }
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) { return said(fake.image); }
+cudaError_t cudaInitDevice(int, unsigned, unsigned) {
+    return said();
+}
+cudaError_t cudaSetDevice(int) {
+    return said();
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) {
+    return said(fake.image);
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* gpu, int) {
     std::memset(static_cast<void*>(gpu), 0, sizeof *gpu);
     std::snprintf(gpu->name, sizeof gpu->name, "Fake");
@@ -89,7 +105,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* gpu, int) {
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
-    if (fake.broken || fake.used + bytes > fake.memory) return said(cudaErrorMemoryAllocation);  // or what broke it
+    if (fake.broken || fake.used + bytes > fake.memory)
+        return said(cudaErrorMemoryAllocation);  // or what broke it
     *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
     std::memset(*memory, 0xff, bytes);
     device_memory[*memory] = bytes;
@@ -122,7 +139,8 @@ cudaError_t cudaFreeHost(void* memory) {
     return said();
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {
-    attributes->type = pinned_memory.contains(const_cast<void*>(memory)) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
+    attributes->type =
+        pinned_memory.contains(const_cast<void*>(memory)) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
     return said();
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
@@ -140,7 +158,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
     ++fake.handles;
     return said();
 }
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) { return cudaStreamCreateWithFlags(stream, 0); }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
+    return cudaStreamCreateWithFlags(stream, 0);
+}
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
     *least = 0;
     *greatest = -5;
@@ -166,7 +186,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
     ++fake.handles;
     return said();
 }
-cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+    return cudaEventCreateWithFlags(event, 0);
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
     delete reinterpret_cast<Event*>(event);
     --fake.handles;
@@ -177,7 +199,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     reinterpret_cast<Event*>(event)->at = fake.clock;
     return said();
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return said(); }
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+    return said();
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
     *milliseconds = static_cast<float>(reinterpret_cast<Event*>(to)->at - reinterpret_cast<Event*>(from)->at);
     return said();

@@ -1,4 +1,5 @@
-// Matrix products through a fake cuBLASLt (fake_cuda.h): what it is asked for, how algorithms are chosen and kept.
+// Matrix products through a fake cuBLASLt (fake_cuda.h): what it is asked for, how algorithms are chosen and
+// kept.
 #include "kernels/cuda/gpu.h"
 
 #include "base/error.h"
@@ -27,14 +28,19 @@ std::vector<float> numbers(int64_t count, int64_t salt) {
 struct Operand {
     DeviceMemory memory;
     Tensor tensor;
-    Operand(Device& device, DType type, std::initializer_list<int64_t> shape, const std::vector<float>& values)
-        : memory(device, static_cast<int64_t>(values.size()) * bytes_of(type)), tensor(memory.data(), type, shape) {
+    Operand(Device& device, DType type, std::initializer_list<int64_t> shape,
+            const std::vector<float>& values)
+        : memory(device, static_cast<int64_t>(values.size()) * bytes_of(type)),
+          tensor(memory.data(), type, shape) {
         for (size_t i = 0; i < values.size(); ++i)
-            if (type == DType::f32) tensor.f32()[i] = values[i];
-            else static_cast<bf16*>(tensor.data)[i] = to_bf16(values[i]);
+            if (type == DType::f32)
+                tensor.f32()[i] = values[i];
+            else
+                static_cast<bf16*>(tensor.data)[i] = to_bf16(values[i]);
     }
     float operator[](int64_t i) const {
-        return tensor.dtype == DType::f32 ? tensor.f32()[i] : to_float(static_cast<const bf16*>(tensor.data)[i]);
+        return tensor.dtype == DType::f32 ? tensor.f32()[i]
+                                          : to_float(static_cast<const bf16*>(tensor.data)[i]);
     }
 };
 
@@ -45,17 +51,21 @@ void multiply(Device& device, DType in, DType out, bool transpose_a, bool transp
     const Operand left = transpose_a ? Operand(device, in, {k, m}, a) : Operand(device, in, {m, k}, a);
     const Operand right = transpose_b ? Operand(device, in, {n, k}, b) : Operand(device, in, {k, n}, b);
     const Operand result(device, out, {m, n}, c);
-    device.ops().matmul(device.stream(), result.tensor, left.tensor, transpose_a, right.tensor, transpose_b, accumulate);
+    device.ops().matmul(device.stream(), result.tensor, left.tensor, transpose_a, right.tensor, transpose_b,
+                        accumulate);
     for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < n; ++j) {
             float expected = accumulate ? c[i * n + j] : 0.0f;
             for (int64_t l = 0; l < k; ++l)
-                expected += (transpose_a ? a[l * m + i] : a[i * k + l]) * (transpose_b ? b[j * k + l] : b[l * n + j]);
+                expected +=
+                    (transpose_a ? a[l * m + i] : a[i * k + l]) * (transpose_b ? b[j * k + l] : b[l * n + j]);
             CHECK(result[i * n + j] == expected);
         }
 }
 
-void multiply(Device& device) { multiply(device, DType::bf16, DType::bf16, false, true, false); }
+void multiply(Device& device) {
+    multiply(device, DType::bf16, DType::bf16, false, true, false);
+}
 
 }  // namespace
 
@@ -64,10 +74,12 @@ TEST_CASE("every kind of product is right, and stays right when it is asked for 
     const std::unique_ptr<Device> opened = cuda::open_gpu(0, DType::bf16, "");
     Device& device = *opened;
     for (int repeat = 0; repeat < 2; ++repeat) {
-        for (const auto& [in, out] : {std::pair(DType::f32, DType::f32), {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}})
+        for (const auto& [in, out] :
+             {std::pair(DType::f32, DType::f32), {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}})
             for (const bool transpose_a : {false, true})
                 for (const bool transpose_b : {false, true})
-                    for (const bool accumulate : {false, true}) multiply(device, in, out, transpose_a, transpose_b, accumulate);
+                    for (const bool accumulate : {false, true})
+                        multiply(device, in, out, transpose_a, transpose_b, accumulate);
         CHECK(fake.choices == 24);
     }
 }

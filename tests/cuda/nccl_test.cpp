@@ -59,17 +59,21 @@ TEST_CASE("each tensor's sum reaches its owner, and what an owner has reaches al
         const auto errors = gpus.run([&](Communicator& communicator, Stream& stream) {
             std::vector<float> x(100, static_cast<float>(communicator.rank() + 1)), y(3, 1.0f);
             float nothing = 0;
-            const std::vector<Part> parts{
-                {Tensor(x.data(), {10, 10}), ranks - 1}, {Tensor(y.data(), {3}), 0}, {Tensor(&nothing, {0}), 0}};
+            const std::vector<Part> parts{{Tensor(x.data(), {10, 10}), ranks - 1},
+                                          {Tensor(y.data(), {3}), 0},
+                                          {Tensor(&nothing, {0}), 0}};
             communicator.reduce(stream, parts);
             communicator.finish(stream);
             const float sum = static_cast<float>(ranks * (ranks + 1)) / 2;
             const bool owns_x = communicator.rank() == ranks - 1;
-            if (x[99] != (owns_x ? sum : static_cast<float>(communicator.rank() + 1))) fail(ExitCode::internal, "x {}", x[99]);
-            if (y[2] != (communicator.rank() == 0 ? static_cast<float>(ranks) : 1.0f)) fail(ExitCode::internal, "y {}", y[2]);
+            if (x[99] != (owns_x ? sum : static_cast<float>(communicator.rank() + 1)))
+                fail(ExitCode::internal, "x {}", x[99]);
+            if (y[2] != (communicator.rank() == 0 ? static_cast<float>(ranks) : 1.0f))
+                fail(ExitCode::internal, "y {}", y[2]);
             communicator.broadcast(stream, parts);
             communicator.finish(stream);
-            if (x[0] != sum || y[0] != static_cast<float>(ranks)) fail(ExitCode::internal, "broadcast {} {}", x[0], y[0]);
+            if (x[0] != sum || y[0] != static_cast<float>(ranks))
+                fail(ExitCode::internal, "broadcast {} {}", x[0], y[0]);
             double total = 1;
             communicator.all_reduce_sum({&total, 1});
             if (total != ranks) fail(ExitCode::internal, "total {}", total);
@@ -92,8 +96,11 @@ TEST_CASE("sums travel on their own stream, between what came before and what wa
     const void* const compute = fake.log[0].second;
     const void* const transfer = fake.log[1].second;
     CHECK(compute != transfer);
-    CHECK(fake.log == decltype(fake.log){
-                          {"record", compute}, {"wait", transfer}, {"nccl", transfer}, {"record", transfer}, {"wait", compute}});
+    CHECK(fake.log == decltype(fake.log){{"record", compute},
+                                         {"wait", transfer},
+                                         {"nccl", transfer},
+                                         {"record", transfer},
+                                         {"wait", compute}});
 }
 
 TEST_CASE("when one GPU fails the others stop instead of waiting for it") {

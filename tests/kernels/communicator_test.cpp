@@ -38,7 +38,8 @@ std::vector<std::string> on_ranks(int ranks, const std::function<void(Communicat
 }
 
 float value(int rank, int64_t tensor, int64_t i) {
-    return 1e-3f * static_cast<float>((rank * 7919 + tensor * 104729 + i * 31) % 2003 - 1001) * (rank == 1 ? 1e4f : 1.0f);
+    return 1e-3f * static_cast<float>((rank * 7919 + tensor * 104729 + i * 31) % 2003 - 1001) *
+           (rank == 1 ? 1e4f : 1.0f);
 }
 
 }  // namespace
@@ -71,7 +72,8 @@ TEST_CASE("each tensor becomes its owner's, added in the order of the ranks") {
                     for (int64_t i = 0; i < sizes[t]; ++i) {
                         float expected = 0.0f;
                         for (int rank = 0; rank < ranks; ++rank) expected += value(rank, t, i);
-                        if (tensors[t][i] != expected) fail(ExitCode::internal, "broadcast tensor {} at {}", t, i);
+                        if (tensors[t][i] != expected)
+                            fail(ExitCode::internal, "broadcast tensor {} at {}", t, i);
                     }
             }
         });
@@ -99,7 +101,8 @@ TEST_CASE("nobody passes a barrier before all have come") {
         for (int repeat = 1; repeat <= 500; ++repeat) {
             ++arrived;
             communicator.barrier();
-            if (arrived < 3 * repeat) fail(ExitCode::internal, "passed with {} arrivals in repeat {}", arrived.load(), repeat);
+            if (arrived < 3 * repeat)
+                fail(ExitCode::internal, "passed with {} arrivals in repeat {}", arrived.load(), repeat);
             communicator.barrier();
         }
     });
@@ -125,12 +128,14 @@ TEST_CASE("calls that do not match are a bug that every rank reports") {
         const Part part{Tensor(numbers.data(), {1 + communicator.rank()}), 0};
         communicator.reduce(stream, {&part, 1});
     });
-    for (const std::string& error : errors) CHECK(error == "the ranks brought different tensors, or owners that are no rank");
+    for (const std::string& error : errors)
+        CHECK(error == "the ranks brought different tensors, or owners that are no rank");
     const auto counts = on_ranks(2, [](Communicator& communicator, Stream&) {
         std::vector<double> numbers(static_cast<size_t>(communicator.rank()));
         communicator.all_reduce_sum(numbers);
     });
-    for (const std::string& error : counts) CHECK(error == "all_reduce_sum: the ranks brought different numbers of values");
+    for (const std::string& error : counts)
+        CHECK(error == "all_reduce_sum: the ranks brought different numbers of values");
 }
 
 TEST_CASE("owners have near equal shares") {
@@ -139,7 +144,8 @@ TEST_CASE("owners have near equal shares") {
     // A Llama's tensors: 16 layers of four matrices and two norms, embedding and head.
     std::vector<int64_t> sizes{32000 * 2048, 32000 * 2048, 2048};
     for (int layer = 0; layer < 16; ++layer)
-        for (const int64_t size : {2048 * 6144, 2048 * 2048, 2048 * 16384, 8192 * 2048, 2048, 2048}) sizes.push_back(size);
+        for (const int64_t size : {2048 * 6144, 2048 * 2048, 2048 * 16384, 8192 * 2048, 2048, 2048})
+            sizes.push_back(size);
     const std::vector<int> owners = balanced_owners(sizes, 8);
     std::vector<int64_t> load(8);
     for (size_t i = 0; i < sizes.size(); ++i) load[static_cast<size_t>(owners[i])] += sizes[i];

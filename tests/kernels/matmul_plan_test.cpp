@@ -52,7 +52,8 @@ TEST_CASE("a row-major product is the column-major one that cuBLASLt is asked fo
 TEST_CASE("a product's operands must fit, and their common alignment is part of its shape") {
     alignas(256) static float memory[1024];
     const auto shape = [](int64_t first, DType b, std::initializer_list<int64_t> extents) {
-        return matmul_shape(Tensor(memory, {2, 3}), Tensor(memory + first, {2, 4}), false, Tensor(memory, b, extents), false, true);
+        return matmul_shape(Tensor(memory, {2, 3}), Tensor(memory + first, {2, 4}), false,
+                            Tensor(memory, b, extents), false, true);
     };
     CHECK(shape(0, DType::f32, {4, 3}).alignment == 256);
     CHECK(shape(4, DType::f32, {4, 3}).alignment == 16);
@@ -64,7 +65,8 @@ TEST_CASE("a product's operands must fit, and their common alignment is part of 
 TEST_CASE("choices of algorithms are kept as text, each for its machine") {
     MatmulShape other = any_shape;
     other.accumulate = false;
-    const std::string here = plan_line("here", any_shape, any_algorithm), there = plan_line("there", other, any_algorithm);
+    const std::string here = plan_line("here", any_shape, any_algorithm),
+                      there = plan_line("there", other, any_algorithm);
     const auto plans = read_plans(here + there, "here", "plans");
     REQUIRE(plans.size() == 1);
     CHECK(plans.at(any_shape) == any_algorithm);
@@ -72,7 +74,8 @@ TEST_CASE("choices of algorithms are kept as text, each for its machine") {
     // Of two for one shape the first holds; a line cut short by a crash is left out.
     MatmulAlgorithm later = any_algorithm;
     later[0] = 9;
-    CHECK(read_plans(here + plan_line("here", any_shape, later), "here", "plans").at(any_shape) == any_algorithm);
+    CHECK(read_plans(here + plan_line("here", any_shape, later), "here", "plans").at(any_shape) ==
+          any_algorithm);
     CHECK(read_plans(here.substr(0, here.size() - 1), "here", "plans").empty());
 
     std::string short_word = here;
@@ -80,7 +83,8 @@ TEST_CASE("choices of algorithms are kept as text, each for its machine") {
     for (const std::string& bad : {std::string("\n"), std::string("here\t2048 16384\tx\n"), short_word,
                                    "here\t1 1 1 nx bf16 f32 add 64" + here.substr(here.rfind('\t'))}) {
         CAPTURE(bad);
-        CHECK_THROWS_WITH_AS(read_plans(here + bad, "here", "plans"),
-                             "plans line 2: not a plan of a matrix product; delete the file to have them chosen again", Error);
+        CHECK_THROWS_WITH_AS(
+            read_plans(here + bad, "here", "plans"),
+            "plans line 2: not a plan of a matrix product; delete the file to have them chosen again", Error);
     }
 }

@@ -1,4 +1,5 @@
-// The bench's way with a device that has its own memory and runs behind the host: events, a flushed cache, groups of steps.
+// The bench's way with a device that has its own memory and runs behind the host: events, a flushed cache, groups of
+// steps.
 #include "tests/simt/test_device.h"
 #include "tools/bench/bench.h"
 
@@ -18,7 +19,8 @@ TEST_CASE("the bench times operations, a step and each of its operations on a de
                              .kv_heads = 1,
                              .head_dim = 16};
     bench::Stopwatch stopwatch(*device, 0, bench::TimeBase::wall);
-    const bench::Context context{*device, stopwatch, {.edge = 1, .flops = 1e12, .bytes = 1e12}, {"one layer", config, 1, 16}};
+    const bench::Context context{
+        *device, stopwatch, {.edge = 1, .flops = 1e12, .bytes = 1e12}, {"one layer", config, 1, 16}};
 
     const bench::Figure step = bench::waterfall(context);
     CHECK(step.time.repetitions >= 3);

@@ -253,7 +253,7 @@ void run_thread(Block& block, Runner& self) {
     self.thread = thread_to_start(block);
     self.index = index_of(static_cast<unsigned>(self.thread % block.threads_of_block));
     show_position(block);
-    self.copies.start(block.order == Schedule::reversed);
+    self.copies.start(block.order == Schedule::reversed || (block.order == Schedule::random && block.random() % 2 == 0));
     ++block.started;
     block.kernel.call(block.kernel.arguments);
     if (!self.copies.none()) fail_thread("it returned before its copies had arrived");
