@@ -62,12 +62,15 @@ ModelShape model_of(const Options& options, CaseSizes sizes) {
 
 std::vector<Case> all_cases(const Device& device, CaseSizes sizes, const ModelShape& model) {
     std::vector<Case> cases = operation_cases(device, sizes);
-    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(model, device.compute_type()), std::back_inserter(cases));
+    for (auto more : {model_cases, swarm_cases})
+        std::ranges::move(more(model, device.compute_type()), std::back_inserter(cases));
     return cases;
 }
 
 // A name means one case, or every case below it: "matmul" all of matmul/….
-bool means(const std::string& name, const Case& what) { return what.name == name || what.name.starts_with(name + "/"); }
+bool means(const std::string& name, const Case& what) {
+    return what.name == name || what.name.starts_with(name + "/");
+}
 
 std::vector<Case> chosen_cases(const std::vector<Case>& cases, const Options& options) {
     if (options.names.empty() && !options.all)
@@ -133,7 +136,9 @@ int run(const Options& options) {
     Stopwatch stopwatch(*device, options.seconds, options.processor_time ? TimeBase::processor : TimeBase::wall);
     const Context context{*device, stopwatch, measure_ceilings(*device, stopwatch), model};
     const Ceilings& ceilings = context.ceilings;
-    const char* const time = !device->shares_host_memory() ? "device events" : options.processor_time ? "processor" : "wall";
+    const char* const time = !device->shares_host_memory() ? "device events"
+                             : options.processor_time      ? "processor"
+                                                           : "wall";
     nlohmann::json report = {{"device", device->description()},
                              {"dtype", name_of(device->compute_type())},
                              {"time", time},
@@ -142,8 +147,8 @@ int run(const Options& options) {
                              {"copy_gbytes", ceilings.bytes * 1e-9},
                              {"cases", nlohmann::json::array()}};
     if (!options.json) {
-        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time, ceilings.edge,
-                   rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
+        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time,
+                   ceilings.edge, rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
         fmt::print("{:<38} {:>11} {:>11} {:>16} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
     }
     for (const Case& what : cases) {
@@ -189,5 +194,6 @@ int main(int argc, char** argv) {
                      "on the CPU: processor time divided by threads, not wall time, for a machine shared with others");
         return [options] { return bench::run(*options); };
     };
-    return run_program(argc, argv, "bench", "Measures the engine's operations against this machine's ceilings.", define);
+    return run_program(argc, argv, "bench", "Measures the engine's operations against this machine's ceilings.",
+                       define);
 }
