@@ -6,10 +6,8 @@
 // layer's tensors, and the sums travel while backward goes on with the next layer. Each tensor goes to one
 // rank, its owner (balanced_owners()), which alone compresses it.
 //
-//     for (layer = last; layer >= 0; --layer) {
-//         model.backward(layer);
-//         communicator.reduce(stream, parts[layer]);
-//     }
+//     model.on_gradients([&](int64_t layer) { communicator.reduce(stream, parts[layer]); });
+//     model.forward_backward(...);
 //     communicator.finish(stream);  // compression of owned tensors may follow
 #pragma once
 

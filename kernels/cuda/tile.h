@@ -144,8 +144,7 @@ __device__ __forceinline__ void load_b(FragmentB<float> (&b)[2], const SharedTil
 }
 
 // ---- a warp's product -----------------------------------------------------------------------------------------------
-// A warp's part
-// of a result: 16·m_tiles rows, 8·n_tiles columns.
+// A warp's part of a result: 16·m_tiles rows, 8·n_tiles columns.
 
 template <int m_tiles, int n_tiles>
 __device__ __forceinline__ void clear(Accumulator (&d)[m_tiles][n_tiles]) {

@@ -26,9 +26,12 @@ struct Options {
 
 std::unique_ptr<Device> open(const Options& options) {
     if (options.isa == "auto") return open_device(options.device);
-    if (options.device.name == "cuda" || options.device.dtype == "bf16")
+    DeviceChoice cpu = options.device;
+    if (cpu.name == "auto") cpu.name = "cpu";
+    if (cpu.name != "cpu")
         fail(ExitCode::usage, "--isa {} is a choice among the CPU's tables: expected --device cpu", options.isa);
-    return cpu_device(options.device.threads, options.isa.c_str());
+    open_device(cpu);  // refuses a --dtype that the CPU has not
+    return cpu_device(cpu.threads, options.isa.c_str());
 }
 
 CaseSizes sizes_of(const Options& options, const Device& device) {
@@ -130,7 +133,7 @@ int run(const Options& options) {
     const CaseSizes sizes = sizes_of(options, *device);
     const ModelShape model = model_of(options, sizes);
     const std::vector<Case> all = all_cases(*device, sizes, model);
-    if (options.list) return list_cases(all);
+    if (options.list) return list_cases(options.names.empty() ? all : chosen_cases(all, options));
     const std::vector<Case> cases = chosen_cases(all, options);
 
     Stopwatch stopwatch(*device, options.seconds, options.processor_time ? TimeBase::processor : TimeBase::wall);
@@ -177,7 +180,7 @@ int main(int argc, char** argv) {
         app.add_option("case", options->names, "cases to run: an operation, operation/shape, or a name of --list")
             ->default_str("");
         app.add_flag("--all", options->all, "run every case");
-        app.add_flag("--list", options->list, "print the cases and what each measures");
+        app.add_flag("--list", options->list, "print the cases, or those of these names, and what each measures");
         app.add_flag("--json", options->json, "print the figures as JSON");
         app.add_option("--device", options->device.name, "auto, cpu, cuda or cuda:INDEX");
         app.add_option("--dtype", options->device.dtype, "type of activations: auto, f32 or bf16");
