@@ -6,10 +6,8 @@
 // layer's tensors, and the sums travel while backward goes on with the next layer. Each tensor goes to one
 // rank, its owner (balanced_owners()), which alone compresses it.
 //
-//     for (layer = last; layer >= 0; --layer) {
-//         model.backward(layer);
-//         communicator.reduce(stream, parts[layer]);
-//     }
+//     model.on_gradients([&](int64_t layer) { communicator.reduce(stream, parts[layer]); });
+//     model.forward_backward(...);
 //     communicator.finish(stream);  // compression of owned tensors may follow
 #pragma once
 
@@ -70,6 +68,8 @@ class Communicator {
 std::vector<std::unique_ptr<Communicator>> communicators(std::span<Device* const> devices);
 // For memory that the host shares.
 std::vector<std::unique_ptr<Communicator>> thread_communicators(int size);
+// For any devices: everything travels through the host's memory, and nothing beside other work. Sums as thread_communicators().
+std::vector<std::unique_ptr<Communicator>> host_communicators(std::span<Device* const> devices);
 
 // The owner of each tensor, so that the ranks' shares are near equal: the largest first, each to the rank
 // with the least so far (the lowest of these).

@@ -20,16 +20,14 @@ const CudaPlugin& cuda_plugin() {
         const std::filesystem::path path = plugin_path();
         if (!std::filesystem::exists(path))
             fail(ExitCode::device,
-                 "this program was built without CUDA (there is no {}): build it where the CUDA Toolkit is, "
-                 "or "
-                 "use --device cpu",
+                 "this program was built without CUDA (there is no {}): build it where the CUDA Toolkit is, or use "
+                 "--device cpu",
                  path.string());
         void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
         if (!library)
             fail(ExitCode::device,
-                 "the CUDA part of this program cannot be loaded: {}; install the CUDA Toolkit's libraries, "
-                 "or "
-                 "use --device cpu",
+                 "the CUDA part of this program cannot be loaded: {}; install the CUDA Toolkit's libraries, or use "
+                 "--device cpu",
                  dlerror());
         const auto entry = reinterpret_cast<CudaPluginEntry>(dlsym(library, cuda_plugin_entry));
         if (!entry || entry().size_of_ops != sizeof(Ops) || entry().size_of_tensor != sizeof(Tensor))

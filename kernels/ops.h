@@ -118,7 +118,7 @@ struct Ops {
     void (*state_tree)(Stream&, Tensor nodes, Tensor leaves, Tensor theta, std::span<const int64_t> first);
 };
 
-// The fastest table this processor can run ("cpu/avx512", "cpu/avx2", "cpu/x86-64" or "cpu/portable").
+// The fastest table this processor can run ("cpu/avx512", "cpu/avx2" or "cpu/portable").
 // `isa` other than "auto" asks for one of them; throws Error(usage) when it is unknown or cannot run here.
 const Ops& cpu_ops(const char* isa = "auto");
 

@@ -98,6 +98,69 @@ std::vector<std::unique_ptr<Communicator>> thread_communicators(int size) {
     return all;
 }
 
+namespace {
+
+// Copies what a rank brings to the host, has it added or handed on there, and copies back what changed.
+class HostCommunicator final : public Communicator {
+  public:
+    HostCommunicator(Device& device, std::unique_ptr<Communicator> on_host)
+        : Communicator(on_host->rank(), on_host->size()), device_(device), on_host_(std::move(on_host)) {}
+
+    void all_reduce_sum(std::span<double> values) override { on_host_->all_reduce_sum(values); }
+    void barrier() override { on_host_->barrier(); }
+    void abort() noexcept override { on_host_->abort(); }
+    void finish(Stream&) override {}
+
+    void reduce(Stream& stream, std::span<const Part> parts) override {
+        fetch(stream, parts, [](const Part&) { return true; });
+        on_host_->reduce(stream, staged_);
+        send(stream, parts, [&](const Part& part) { return part.owner == rank(); });
+    }
+    void broadcast(Stream& stream, std::span<const Part> parts) override {
+        fetch(stream, parts, [&](const Part& part) { return part.owner == rank(); });
+        on_host_->broadcast(stream, staged_);
+        send(stream, parts, [&](const Part& part) { return part.owner != rank(); });
+    }
+
+  private:
+    // Room on the host for every part; the values of those that `wanted` names.
+    template <class Wanted>
+    void fetch(Stream& stream, std::span<const Part> parts, Wanted wanted) {
+        staged_.assign(parts.begin(), parts.end());
+        int64_t bytes = 0;
+        for (const Part& part : parts) bytes += part.tensor.bytes();
+        memory_.resize(static_cast<size_t>(bytes + 3) / 4);
+        auto* position = reinterpret_cast<std::byte*>(memory_.data());
+        for (Part& part : staged_) {
+            const void* const from = part.tensor.data;
+            part.tensor.data = position;
+            position += part.tensor.bytes();
+            if (wanted(part)) device_.download(stream, part.tensor.data, from, part.tensor.bytes());
+        }
+        device_.wait(stream);
+    }
+    template <class Wanted>
+    void send(Stream& stream, std::span<const Part> parts, Wanted wanted) {
+        for (size_t i = 0; i < parts.size(); ++i)
+            if (wanted(parts[i]))
+                device_.upload(stream, parts[i].tensor.data, staged_[i].tensor.data, parts[i].tensor.bytes());
+    }
+
+    Device& device_;
+    std::unique_ptr<Communicator> on_host_;
+    std::vector<float> memory_;
+    std::vector<Part> staged_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Communicator>> host_communicators(std::span<Device* const> devices) {
+    std::vector<std::unique_ptr<Communicator>> all = thread_communicators(static_cast<int>(devices.size()));
+    for (size_t rank = 0; rank < devices.size(); ++rank)
+        all[rank] = std::make_unique<HostCommunicator>(*devices[rank], std::move(all[rank]));
+    return all;
+}
+
 std::vector<int> balanced_owners(std::span<const int64_t> sizes, int ranks) {
     std::vector<size_t> order(sizes.size());
     std::iota(order.begin(), order.end(), size_t{0});

@@ -21,9 +21,9 @@ extern "C" void on_stop_signal(int) {
 }
 
 constexpr const char* footer =
-    "Exit codes: 0 done · 1 internal error (please report) · 2 wrong command line · 3 bad input file or "
-    "object ·\n"
-    "4 state diverged from the run · 5 bucket or disk trouble · 6 key file or identity · 130 interrupted";
+    "Exit codes: 0 done · 1 internal error (please report) · 2 wrong command line · 3 bad input file or object ·\n"
+    "4 state diverged from the run · 5 bucket or disk trouble · 6 key file or identity · 7 GPU: none that can be\n"
+    "used, out of memory, or it failed · 130 interrupted";
 
 // libgomp reads its settings before main() starts, so the only way to choose them is to start again with them
 // set.

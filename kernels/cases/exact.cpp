@@ -234,8 +234,6 @@ OpCase screen_case(const std::string& shape, const Payloads& payloads) {
                       static_cast<double>(4 * values + payloads.peers * payloads.peer_bytes), values);
 }
 
-constexpr int64_t leaf_elements = 16384;
-
 OpCase tree_case(const std::string& shape, const std::vector<int64_t>& lengths) {
     std::vector<int64_t> first = {0};
     int64_t leaves = 0;

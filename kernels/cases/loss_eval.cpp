@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace templar {
@@ -28,7 +29,7 @@ OpCase loss_eval(DType compute, const LossEval& c) {
     const auto values = [](int64_t count, uint64_t seed, double size) {
         return [=] { return normal_values(count, seed, size); };
     };
-    constexpr int64_t logits_rows = 2;  // what the CPU's table keeps at a time
+    const int64_t logits_rows = std::max<int64_t>(2, c.rows / 2);  // what the CPU's table keeps at a time
     const double tokens = static_cast<double>(c.rows);
     return {.op = "loss_eval",
             .shape = c.shape(),

@@ -70,8 +70,7 @@ std::vector<Product> layer_products(int64_t tokens, std::initializer_list<Linear
     std::vector<Product> products;
     for (const auto& [name, out, in] : layers) {
         const auto count = static_cast<double>(tokens);
-        products.push_back(
-            {.shape = name, .m = tokens, .n = out, .k = in, .transpose_b = true, .tokens = count});
+        products.push_back({.shape = name, .m = tokens, .n = out, .k = in, .transpose_b = true, .tokens = count});
         products.push_back({.shape = fmt::format("{}-dx", name), .m = tokens, .n = in, .k = out, .tokens = count});
         products.push_back({.shape = fmt::format("{}-dw", name),
                             .m = out,
@@ -87,7 +86,8 @@ std::vector<Product> layer_products(int64_t tokens, std::initializer_list<Linear
 
 std::vector<Product> products(CaseSizes sizes) {
     switch (sizes) {
-        case CaseSizes::small: return small_products();
+        case CaseSizes::small:
+            return small_products();
         case CaseSizes::model:
             return layer_products(16 * 2048, {{"qkv", 3 * 2048, 2048},
                                               {"attention-out", 2048, 2048},

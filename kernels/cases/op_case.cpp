@@ -23,7 +23,9 @@ int64_t numel(const CaseTensor& what) {
     return n;
 }
 
-int64_t bytes_of(const CaseTensor& what) { return numel(what) * bytes_of(what.dtype); }
+int64_t bytes_of(const CaseTensor& what) {
+    return numel(what) * bytes_of(what.dtype);
+}
 
 template <class T>
 std::vector<uint8_t> raw(const CaseTensor& what, const std::vector<T>& values) {
@@ -46,12 +48,17 @@ std::vector<uint8_t> first_bytes(const CaseTensor& what) {
     if (what.role == Role::output || what.role == Role::scratch)
         return std::vector<uint8_t>(static_cast<size_t>(bytes_of(what)), 0xff);
     const bool made = what.dtype == DType::i32 ? !!what.ints : what.dtype == DType::u8 ? !!what.bytes : !!what.floats;
-    if (!made) fail(ExitCode::internal, "case tensor {} ({}) has no values of its type", what.name, name_of(what.dtype));
+    if (!made)
+        fail(ExitCode::internal, "case tensor {} ({}) has no values of its type", what.name, name_of(what.dtype));
     switch (what.dtype) {
-        case DType::f32: return raw(what, what.floats());
-        case DType::bf16: return raw(what, rounded(what.floats()));
-        case DType::i32: return raw(what, what.ints());
-        case DType::u8: return raw(what, what.bytes());
+        case DType::f32:
+            return raw(what, what.floats());
+        case DType::bf16:
+            return raw(what, rounded(what.floats()));
+        case DType::i32:
+            return raw(what, what.ints());
+        case DType::u8:
+            return raw(what, what.bytes());
     }
     return {};
 }
@@ -97,7 +104,8 @@ PreparedCase::PreparedCase(Device& device, const OpCase& what, Placement placeme
         const int64_t front = (placement.guard_bytes + alignment - 1) / alignment * alignment;
         const int64_t start = front + placement.shift * templar::bytes_of(tensor.dtype);
         const int64_t bytes = bytes_of(tensor);
-        placed_.push_back({&tensor, DeviceMemory(device, std::max<int64_t>(start + bytes + placement.guard_bytes, 1)), {}});
+        placed_.push_back(
+            {&tensor, DeviceMemory(device, std::max<int64_t>(start + bytes + placement.guard_bytes, 1)), {}});
         Placed& placed = placed_.back();
         std::byte* const memory = static_cast<std::byte*>(placed.memory.data());
         placed.tensor = view(memory + start, tensor);
@@ -120,9 +128,13 @@ void PreparedCase::run() {
     device_.wait(device_.stream());
 }
 
-void PreparedCase::enqueue() { what_.run(device_.ops(), device_.stream(), tensors_); }
+void PreparedCase::enqueue() {
+    what_.run(device_.ops(), device_.stream(), tensors_);
+}
 
-void PreparedCase::enqueue_forward() { what_.gradient.front().forward(device_.ops(), device_.stream(), tensors_); }
+void PreparedCase::enqueue_forward() {
+    what_.gradient.front().forward(device_.ops(), device_.stream(), tensors_);
+}
 
 const PreparedCase::Placed& PreparedCase::find(const std::string& name) const {
     for (const Placed& placed : placed_)
@@ -179,11 +191,13 @@ std::string PreparedCase::damage() const {
         std::vector<uint8_t> all(static_cast<size_t>(placed.memory.bytes()));
         device_.download(device_.stream(), all.data(), placed.memory.data(), placed.memory.bytes());
         device_.wait(device_.stream());
-        const int64_t start = static_cast<std::byte*>(placed.tensor.data) - static_cast<std::byte*>(placed.memory.data());
+        const int64_t start =
+            static_cast<std::byte*>(placed.tensor.data) - static_cast<std::byte*>(placed.memory.data());
         const int64_t end = start + placed.tensor.bytes();
         for (int64_t i = 0; i < std::ssize(all); ++i) {
             if ((i >= start && i < end) || all[static_cast<size_t>(i)] == guard_byte) continue;
-            found += fmt::format("{}: byte {} of {} was written; ", placed.what->name, i - start, placed.tensor.bytes());
+            found +=
+                fmt::format("{}: byte {} of {} was written; ", placed.what->name, i - start, placed.tensor.bytes());
             break;
         }
     }
@@ -221,12 +235,17 @@ double squared_distance(std::span<const T> x, std::span<const T> y) {
 
 }  // namespace
 
-double normalised_error(std::span<const float> x, std::span<const float> y) { return squared_distance(x, y); }
-double normalised_error(std::span<const double> x, std::span<const double> y) { return squared_distance(x, y); }
+double normalised_error(std::span<const float> x, std::span<const float> y) {
+    return squared_distance(x, y);
+}
+double normalised_error(std::span<const double> x, std::span<const double> y) {
+    return squared_distance(x, y);
+}
 
 std::vector<OpCase> op_cases(DType compute, CaseSizes sizes) {
     std::vector<OpCase> all;
-    for (auto cases : {elementwise_cases, attention_cases, loss_cases, loss_eval_cases, matmul_cases, compress_cases, exact_cases})
+    for (auto cases :
+         {elementwise_cases, attention_cases, loss_cases, loss_eval_cases, matmul_cases, compress_cases, exact_cases})
         std::ranges::move(cases(compute, sizes), std::back_inserter(all));
     return all;
 }

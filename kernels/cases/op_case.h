@@ -1,5 +1,5 @@
-// One case of one operation: its tensors, how it is called, how exact it must be and what it costs. The same case is run
-// against the CPU's table, against finite differences (both in tests/simt) and against the clock (tools/bench).
+// One case of one operation: its tensors, how it is called, how exact it must be and what it costs. The same case is
+// run against the CPU's table, against finite differences (both in tests/simt) and against the clock (tools/bench).
 //
 // To add an operation: a slot in ops.h, the CPU twin, the .cu, and its cases in one file of this folder.
 #pragma once
@@ -21,8 +21,8 @@ enum class Role {
     scratch  // room for an operation to work in: bytes 0xff at first, compared with nothing
 };
 
-// A tensor of a case. Values are made on the host when the case is prepared; those of a bf16 tensor are given in fp32 and
-// rounded, and the CPU twin (fp32 only) sees the rounded values. An `output` starts as NaN (bytes 0xff).
+// A tensor of a case. Values are made on the host when the case is prepared; those of a bf16 tensor are given in fp32
+// and rounded, and the CPU twin (fp32 only) sees the rounded values. An `output` starts as NaN (bytes 0xff).
 struct CaseTensor {
     std::string name;
     DType dtype = DType::f32;
@@ -74,7 +74,8 @@ struct OpCase {
     double items = 0;  // what people count, e.g. tokens; 0: nothing
     std::string item = "";
     std::vector<Gradient> gradient = {};  // none or one
-    // For numbers returned to the host: how near they must be to the CPU's, as CaseTensor::limit. 1e-20: sums in double.
+    // For numbers returned to the host: how near they must be to the CPU's, as CaseTensor::limit. 1e-20: sums in
+    // double.
     double returned_limit = 1e-20;
 };
 
@@ -84,15 +85,16 @@ enum class CaseSizes {
     laptop  // shapes of a model that trains on a CPU: for the bench without a GPU
 };
 
-// Cases of every operation, activations and weights in `compute` (fp32 or bf16). One function for each file of this folder.
+// Cases of every operation, activations and weights in `compute` (fp32 or bf16). One function for each file of this
+// folder.
 std::vector<OpCase> op_cases(DType compute, CaseSizes sizes);
 std::vector<OpCase> elementwise_cases(DType compute, CaseSizes sizes);  // embedding, norms, RoPE, SwiGLU, optimiser
 std::vector<OpCase> attention_cases(DType compute, CaseSizes sizes);
-std::vector<OpCase> loss_cases(DType compute, CaseSizes sizes);         // cross-entropy
+std::vector<OpCase> loss_cases(DType compute, CaseSizes sizes);  // cross-entropy
 std::vector<OpCase> loss_eval_cases(DType compute, CaseSizes sizes);
 std::vector<OpCase> matmul_cases(DType compute, CaseSizes sizes);
-std::vector<OpCase> compress_cases(DType compute, CaseSizes sizes);     // DCT, demo_compress
-std::vector<OpCase> exact_cases(DType compute, CaseSizes sizes);        // merge_apply … state_tree
+std::vector<OpCase> compress_cases(DType compute, CaseSizes sizes);  // DCT, demo_compress
+std::vector<OpCase> exact_cases(DType compute, CaseSizes sizes);     // merge_apply … state_tree
 
 // Standard normal values times `scale`; the same for the same seed.
 std::vector<float> normal_values(int64_t count, uint64_t seed, double scale = 1.0);
@@ -101,8 +103,8 @@ std::vector<float> normal_values(int64_t count, uint64_t seed, double scale = 1.
 struct Placement {
     // Bytes of a known pattern before and after each tensor. None under the address sanitizer, which sees more.
     int64_t guard_bytes = 0;
-    // Elements by which each tensor starts after a multiple of 256 bytes: an operation may count on no more alignment than
-    // an element's, since tensors are also views into larger ones.
+    // Elements by which each tensor starts after a multiple of 256 bytes: an operation may count on no more alignment
+    // than an element's, since tensors are also views into larger ones.
     int64_t shift = 0;
 };
 
@@ -144,11 +146,12 @@ class PreparedCase {
     CaseTensors tensors_;
 };
 
-// The case with every bf16 tensor made fp32 (its values rounded to bf16 first): what the CPU's table is given. Tensors with
-// the limit 0 keep their type: what must agree bit for bit is the same operation.
+// The case with every bf16 tensor made fp32 (its values rounded to bf16 first): what the CPU's table is given. Tensors
+// with the limit 0 keep their type: what must agree bit for bit is the same operation.
 OpCase fp32_twin(const OpCase& what);
 
-// The result's distance from the reference: Σ(x - y)²/Σy² (Σ(x - y)² where y is 0 everywhere). NaN where either has one.
+// The result's distance from the reference: Σ(x - y)²/Σy² (Σ(x - y)² where y is 0 everywhere). NaN where either has
+// one.
 double normalised_error(std::span<const float> x, std::span<const float> y);
 double normalised_error(std::span<const double> x, std::span<const double> y);
 

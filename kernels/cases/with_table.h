@@ -18,7 +18,9 @@ class WithTable : public Device {
     void* allocate_pinned(int64_t bytes) override { return inner_.allocate_pinned(bytes); }
     void release_pinned(void* memory) noexcept override { inner_.release_pinned(memory); }
     void upload(Stream& s, void* to, const void* from, int64_t bytes) override { inner_.upload(s, to, from, bytes); }
-    void download(Stream& s, void* to, const void* from, int64_t bytes) override { inner_.download(s, to, from, bytes); }
+    void download(Stream& s, void* to, const void* from, int64_t bytes) override {
+        inner_.download(s, to, from, bytes);
+    }
     void copy(Stream& s, void* to, const void* from, int64_t bytes) override { inner_.copy(s, to, from, bytes); }
     void fill_zero(Stream& s, void* memory, int64_t bytes) override { inner_.fill_zero(s, memory, bytes); }
     void wait(Stream& s) override { inner_.wait(s); }

@@ -1,4 +1,4 @@
-// The seam for another implementation of attention than this folder's kernels (cuDNN's; one on wgmma).
+// The seam for another implementation of attention than this folder's kernels.
 #pragma once
 
 #include "kernels/cuda/cuda.h"

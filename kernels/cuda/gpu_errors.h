@@ -21,8 +21,7 @@ inline std::string no_gpu_text(int driver, int needed, std::string_view words) {
     if (driver == 0) return "no NVIDIA driver is running on this machine: install one, or use --device cpu";
     if (driver / 1000 < needed / 1000)
         return fmt::format(
-            "the NVIDIA driver is too old: it supports CUDA {}, this program needs {} or newer; update the "
-            "driver, "
+            "the NVIDIA driver is too old: it supports CUDA {}, this program needs {} or newer; update the driver, "
             "or use --device cpu",
             version_text(driver), version_text(needed));
     return fmt::format("the NVIDIA driver (CUDA {}) shows no GPU: {}; see nvidia-smi, or use --device cpu",

@@ -19,7 +19,6 @@ namespace templar::cuda {
 
 namespace {
 
-constexpr int64_t leaf_elements = 16384;
 constexpr int leaf_threads = 64;  // small blocks spread evenly over the multiprocessors
 
 __host__ __device__ constexpr int64_t leaves_of(int64_t elements) {

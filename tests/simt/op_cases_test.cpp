@@ -27,7 +27,9 @@ std::vector<OpCase> small_cases(DType compute) {
     return cases;
 }
 
-std::string title(const OpCase& what, DType compute) { return what.op + " " + what.shape + " " + name_of(compute); }
+std::string title(const OpCase& what, DType compute) {
+    return what.op + " " + what.shape + " " + name_of(compute);
+}
 
 const Ops* inner_ops = nullptr;  // what the tables below call
 
@@ -90,7 +92,8 @@ TEST_CASE("every gradient is the slope of its forward") {
     }
 }
 
-// ---- the suite itself: faults planted in rmsnorm_forward must be found ------------------------------------------------------------
+// ---- the suite itself: faults planted in rmsnorm_forward must be found
+// ------------------------------------------------------------
 
 namespace {
 
@@ -103,10 +106,9 @@ OpCase rmsnorm_case() {
                         {"rstd", DType::f32, Role::output, {N}},
                         {"x", DType::f32, Role::input, {N, C}, values(N * C, 1)},
                         {"weight", DType::f32, Role::input, {C}, values(C, 2)}},
-            .run =
-                [](const Ops& ops, Stream& stream, const CaseTensors& t) {
-                    ops.rmsnorm_forward(stream, t["y"], t["rstd"], t["x"], t["weight"], 1e-6f);
-                }};
+            .run = [](const Ops& ops, Stream& stream, const CaseTensors& t) {
+                ops.rmsnorm_forward(stream, t["y"], t["rstd"], t["x"], t["weight"], 1e-6f);
+            }};
 }
 
 // What the suite says of the device with another rmsnorm_forward.
@@ -119,7 +121,9 @@ std::string found_with(decltype(Ops::rmsnorm_forward) planted) {
     return faults(faulty, *cpu, rmsnorm_case());
 }
 
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 

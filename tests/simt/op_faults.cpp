@@ -25,9 +25,13 @@ struct Results {
     std::vector<double> returned;
 };
 
-bool is_result(const CaseTensor& tensor) { return tensor.role == Role::output || tensor.role == Role::in_out; }
+bool is_result(const CaseTensor& tensor) {
+    return tensor.role == Role::output || tensor.role == Role::in_out;
+}
 
-bool is_float(const CaseTensor& tensor) { return tensor.dtype == DType::f32 || tensor.dtype == DType::bf16; }
+bool is_float(const CaseTensor& tensor) {
+    return tensor.dtype == DType::f32 || tensor.dtype == DType::bf16;
+}
 
 double limit_of(const CaseTensor& tensor) {
     if (!is_float(tensor)) return 0;
@@ -62,8 +66,8 @@ std::string changes(const Results& first, const Results& now, int schedule) {
     std::string found;
     for (const auto& [name, bytes] : now.tensors)
         if (const auto& earlier = first.tensors.at(name); bytes != earlier)
-            found += fmt::format("{}: other bits in schedule {} than in the first, from byte {} of {} on; ", name, schedule,
-                                 first_difference(bytes, earlier), bytes.size());
+            found += fmt::format("{}: other bits in schedule {} than in the first, from byte {} of {} on; ", name,
+                                 schedule, first_difference(bytes, earlier), bytes.size());
     if (now.returned != first.returned) found += fmt::format("other numbers returned in schedule {}; ", schedule);
     return found;
 }
@@ -172,7 +176,8 @@ class Loss {
         case_.set(input, first_[input]);
         double change = 0;
         for (size_t i = 0; i < above.size(); ++i)
-            change += (static_cast<double>(above[i]) - static_cast<double>(below[i])) * static_cast<double>(weights_[i]);
+            change +=
+                (static_cast<double>(above[i]) - static_cast<double>(below[i])) * static_cast<double>(weights_[i]);
         return change / (static_cast<double>(centre + step) - static_cast<double>(centre - step));
     }
 
@@ -200,7 +205,8 @@ std::string gradient_faults(Device& device, Device& cpu, const OpCase& what) {
     PreparedCase backward(device, what);
     std::map<std::string, std::vector<float>> before;
     for (const CaseTensor& tensor : what.tensors)
-        if (tensor.role == Role::in_out && tensor.dtype == DType::f32) before[tensor.name] = backward.floats(tensor.name);
+        if (tensor.role == Role::in_out && tensor.dtype == DType::f32)
+            before[tensor.name] = backward.floats(tensor.name);
     backward.run();
     Loss loss(cpu, what);
     std::string found;

@@ -21,21 +21,23 @@ struct Result {
 Result bench(const std::string& arguments) {
     const sample::TemporaryFolder folder;
     const std::filesystem::path out = folder.path() / "out";
-    const std::string command = std::string(TEMPLAR_BIN_DIR) + "/bench --device cpu --threads 1 --shape small " + arguments + " >" +
-                                out.string() + " 2>" + (folder.path() / "err").string();
+    const std::string command = std::string(TEMPLAR_BIN_DIR) + "/bench --device cpu --threads 1 --shape small " +
+                                arguments + " >" + out.string() + " 2>" + (folder.path() / "err").string();
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text_file(out, 1 << 24)};
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
 TEST_CASE("bench lists every kind of case") {
     const Result list = bench("--list");
     CHECK(list.code == 0);
-    for (const char* name : {"matmul/", "rmsnorm_backward/", "demo_compress/", "state_tree/", "train_step ", "waterfall ", "losses ",
-                             "demo_step ", "replica_apply ", "candidate ", "payload_check "})
+    for (const char* name : {"matmul/", "rmsnorm_backward/", "demo_compress/", "state_tree/", "train_step ",
+                             "waterfall ", "losses ", "demo_step ", "replica_apply ", "candidate ", "payload_check "})
         CHECK_MESSAGE(contains(list.output, "\n" + std::string(name)), name);
 }
 

@@ -13,8 +13,9 @@
 
 namespace templar::bench {
 
-// On the CPU: the clock on the wall, or the processor time of all threads divided by their number. The second is the fairer
-// one while other programs use the machine; it does not see a thread that waits. A GPU's time is that of its own events.
+// On the CPU: the clock on the wall, or the processor time of all threads divided by their number. The second is the
+// fairer one while other programs use the machine; it does not see a thread that waits. A GPU's time is that of its own
+// events.
 enum class TimeBase { wall, processor };
 
 // Seconds for one step. `best` is the figure to compare.
@@ -36,8 +37,8 @@ class Stopwatch {
     void set(Mark& mark);
     // After the device has done both.
     double between(const Mark& from, const Mark& to) const;
-    // `step` enqueues work; it is repeated for about `seconds` after two steps to warm up, at least three times. `cold`: on a
-    // GPU its cache holds nothing of the step's when it starts.
+    // `step` enqueues work; it is repeated for about `seconds` after two steps to warm up, at least three times.
+    // `cold`: on a GPU its cache holds nothing of the step's when it starts.
     Timing measure(const std::function<void()>& step, bool cold = false);
     // The same for work of the host alone, on one thread.
     Timing measure_host(const std::function<void()>& step) const;
@@ -80,7 +81,8 @@ struct Context {
     ModelShape model;
 };
 
-// What a case found. `work` is that of one step: floating-point operations or bytes, as `bound` says; 0: none is stated.
+// What a case found. `work` is that of one step: floating-point operations or bytes, as `bound` says; 0: none is
+// stated.
 struct Figure {
     Timing time;
     Bound bound = Bound::compute;
@@ -88,14 +90,14 @@ struct Figure {
     double items = 0;
     std::string item = "";
     nlohmann::json details = nlohmann::json::object();  // what only this case has
-    std::string text = "";  // the same for people, printed below its row
+    std::string text = "";                              // the same for people, printed below its row
 };
 
 struct Case {
     std::string name;      // an operation's: op/shape
     std::string measures;  // one line for --list
     Bound bound;
-    int64_t bytes;         // of device memory
+    int64_t bytes;  // of device memory
     std::function<Figure(const Context&)> run;
 };
 

@@ -15,8 +15,9 @@ OpCase square_product(DType compute, int64_t edge) {
             .tensors = {{"c", compute, Role::output, {edge, edge}},
                         {"a", compute, Role::input, {edge, edge}, values(1)},
                         {"b", compute, Role::input, {edge, edge}, values(2)}},
-            .run = [](const Ops& ops, Stream& stream,
-                      const CaseTensors& t) { ops.matmul(stream, t["c"], t["a"], false, t["b"], true, false); }};
+            .run = [](const Ops& ops, Stream& stream, const CaseTensors& t) {
+                ops.matmul(stream, t["c"], t["a"], false, t["b"], true, false);
+            }};
 }
 
 // On the CPU as many threads copy as compute.

@@ -26,9 +26,12 @@ struct Options {
 
 std::unique_ptr<Device> open(const Options& options) {
     if (options.isa == "auto") return open_device(options.device);
-    if (options.device.name == "cuda" || options.device.dtype == "bf16")
+    DeviceChoice cpu = options.device;
+    if (cpu.name == "auto") cpu.name = "cpu";
+    if (cpu.name != "cpu")
         fail(ExitCode::usage, "--isa {} is a choice among the CPU's tables: expected --device cpu", options.isa);
-    return cpu_device(options.device.threads, options.isa.c_str());
+    open_device(cpu);  // refuses a --dtype that the CPU has not
+    return cpu_device(cpu.threads, options.isa.c_str());
 }
 
 CaseSizes sizes_of(const Options& options, const Device& device) {
@@ -62,12 +65,15 @@ ModelShape model_of(const Options& options, CaseSizes sizes) {
 
 std::vector<Case> all_cases(const Device& device, CaseSizes sizes, const ModelShape& model) {
     std::vector<Case> cases = operation_cases(device, sizes);
-    for (auto more : {model_cases, swarm_cases}) std::ranges::move(more(model, device.compute_type()), std::back_inserter(cases));
+    for (auto more : {model_cases, swarm_cases})
+        std::ranges::move(more(model, device.compute_type()), std::back_inserter(cases));
     return cases;
 }
 
 // A name means one case, or every case below it: "matmul" all of matmul/….
-bool means(const std::string& name, const Case& what) { return what.name == name || what.name.starts_with(name + "/"); }
+bool means(const std::string& name, const Case& what) {
+    return what.name == name || what.name.starts_with(name + "/");
+}
 
 std::vector<Case> chosen_cases(const std::vector<Case>& cases, const Options& options) {
     if (options.names.empty() && !options.all)
@@ -127,13 +133,15 @@ int run(const Options& options) {
     const CaseSizes sizes = sizes_of(options, *device);
     const ModelShape model = model_of(options, sizes);
     const std::vector<Case> all = all_cases(*device, sizes, model);
-    if (options.list) return list_cases(all);
+    if (options.list) return list_cases(options.names.empty() ? all : chosen_cases(all, options));
     const std::vector<Case> cases = chosen_cases(all, options);
 
     Stopwatch stopwatch(*device, options.seconds, options.processor_time ? TimeBase::processor : TimeBase::wall);
     const Context context{*device, stopwatch, measure_ceilings(*device, stopwatch), model};
     const Ceilings& ceilings = context.ceilings;
-    const char* const time = !device->shares_host_memory() ? "device events" : options.processor_time ? "processor" : "wall";
+    const char* const time = !device->shares_host_memory() ? "device events"
+                             : options.processor_time      ? "processor"
+                                                           : "wall";
     nlohmann::json report = {{"device", device->description()},
                              {"dtype", name_of(device->compute_type())},
                              {"time", time},
@@ -142,8 +150,8 @@ int run(const Options& options) {
                              {"copy_gbytes", ceilings.bytes * 1e-9},
                              {"cases", nlohmann::json::array()}};
     if (!options.json) {
-        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time, ceilings.edge,
-                   rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
+        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time,
+                   ceilings.edge, rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
         fmt::print("{:<38} {:>11} {:>11} {:>16} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
     }
     for (const Case& what : cases) {
@@ -172,7 +180,7 @@ int main(int argc, char** argv) {
         app.add_option("case", options->names, "cases to run: an operation, operation/shape, or a name of --list")
             ->default_str("");
         app.add_flag("--all", options->all, "run every case");
-        app.add_flag("--list", options->list, "print the cases and what each measures");
+        app.add_flag("--list", options->list, "print the cases, or those of these names, and what each measures");
         app.add_flag("--json", options->json, "print the figures as JSON");
         app.add_option("--device", options->device.name, "auto, cpu, cuda or cuda:INDEX");
         app.add_option("--dtype", options->device.dtype, "type of activations: auto, f32 or bf16");
@@ -189,5 +197,6 @@ int main(int argc, char** argv) {
                      "on the CPU: processor time divided by threads, not wall time, for a machine shared with others");
         return [options] { return bench::run(*options); };
     };
-    return run_program(argc, argv, "bench", "Measures the engine's operations against this machine's ceilings.", define);
+    return run_program(argc, argv, "bench", "Measures the engine's operations against this machine's ceilings.",
+                       define);
 }

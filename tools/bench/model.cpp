@@ -104,7 +104,9 @@ void Training::step() {
     p.optimizer.step(p.weights.params.tensor(), p.weights.copy(), p.grads.tensor(), 1e-4f);
 }
 
-int64_t Training::tokens() const { return parts_->shape.batch * parts_->shape.seq; }
+int64_t Training::tokens() const {
+    return parts_->shape.batch * parts_->shape.seq;
+}
 
 double Training::flops(bool causal_half) const {
     return flops_per_token(parts_->shape.config, parts_->shape.seq, causal_half) * static_cast<double>(tokens());
@@ -124,8 +126,8 @@ void add_utilisation(Figure& figure, const Context& context, double causal_flops
     figure.details["mfu_causal"] = causal;
     figure.details["mfu_palm"] = palm;
     figure.details["peak_tflops"] = *peak * 1e-12;
-    figure.text += fmt::format("; MFU by the median: {:.1f} % causal, {:.1f} % PaLM, of {:.1f} TFLOP/s dense bf16", causal * 100,
-                               palm * 100, *peak * 1e-12);
+    figure.text += fmt::format("; MFU by the median: {:.1f} % causal, {:.1f} % PaLM, of {:.1f} TFLOP/s dense bf16",
+                               causal * 100, palm * 100, *peak * 1e-12);
 }
 
 std::vector<Case> model_cases(const ModelShape& model, DType compute) {
@@ -135,9 +137,10 @@ std::vector<Case> model_cases(const ModelShape& model, DType compute) {
     const int64_t count = parameter_count(model.config);
     const int64_t weights = count * (compute == DType::f32 ? 4 : 4 + bytes_of(compute));
     const int64_t training = activations(Pass::training) + weights + 3 * 4 * count;  // and gradients, two moments
-    return {{"train_step", "forward, backward, gradient norm and AdamW of a whole model", Bound::compute, training, train_step},
-            {"waterfall", "that step, operation by operation, beside what each would take at its ceiling", Bound::compute, training,
-             waterfall},
+    return {{"train_step", "forward, backward, gradient norm and AdamW of a whole model", Bound::compute, training,
+             train_step},
+            {"waterfall", "that step, operation by operation, beside what each would take at its ceiling",
+             Bound::compute, training, waterfall},
             {"losses", "per-token losses of a whole model, forward only", Bound::compute,
              activations(Pass::inference) + weights, losses}};
 }

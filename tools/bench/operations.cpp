@@ -22,7 +22,8 @@ std::string tensors_of(const OpCase& what) {
     std::string text;
     for (const CaseTensor& tensor : what.tensors) {
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", tensor.name, name_of(tensor.dtype));
-        for (size_t i = 0; i < tensor.shape.size(); ++i) text += fmt::format("{}{}", i == 0 ? " " : "x", tensor.shape[i]);
+        for (size_t i = 0; i < tensor.shape.size(); ++i)
+            text += fmt::format("{}{}", i == 0 ? " " : "x", tensor.shape[i]);
     }
     return text;
 }

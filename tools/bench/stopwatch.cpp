@@ -11,7 +11,9 @@ namespace {
 
 constexpr int64_t flush_bytes = int64_t{256} << 20;
 
-double wall() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double wall() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 Timing timing(std::vector<double> times) {
     std::ranges::sort(times);
@@ -42,7 +44,9 @@ double Stopwatch::between(const Mark& from, const Mark& to) const {
     return to.event ? to.event->seconds_since(*from.event) : to.seconds - from.seconds;
 }
 
-Timing Stopwatch::measure_host(const std::function<void()>& step) const { return repeat_on_host(step, 1); }
+Timing Stopwatch::measure_host(const std::function<void()>& step) const {
+    return repeat_on_host(step, 1);
+}
 
 Timing Stopwatch::repeat_on_host(const std::function<void()>& step, int threads) const {
     step();

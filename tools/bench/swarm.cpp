@@ -1,4 +1,5 @@
-// What a swarm asks of a machine beside training: compressing a gradient, applying a window's payloads, checking a stranger's.
+// What a swarm asks of a machine beside training: compressing a gradient, applying a window's payloads, checking a
+// stranger's.
 #include "base/error.h"
 #include "engine/compress/layout.h"
 #include "engine/optim/demo.h"
@@ -15,7 +16,9 @@ constexpr int64_t peers = 15;
 
 using Payload = std::vector<uint8_t>;
 
-Layout layout_of(const LlamaConfig& config) { return make_layout(llama_parameters(config), {}); }
+Layout layout_of(const LlamaConfig& config) {
+    return make_layout(llama_parameters(config), {});
+}
 
 // A gradient and the momentum it is added to.
 struct Compression {
@@ -110,17 +113,19 @@ Figure overlap_check(const Context& context) {
 
 std::vector<Case> swarm_cases(const ModelShape& model, DType compute) {
     const Layout layout = layout_of(model.config);
-    const int64_t fp32 = 4 * layout.parameters, copy = compute == DType::f32 ? 0 : bytes_of(compute) * layout.parameters;
+    const int64_t fp32 = 4 * layout.parameters,
+                  copy = compute == DType::f32 ? 0 : bytes_of(compute) * layout.parameters;
     const int64_t compression = 2 * fp32 + layout.payload_bytes, replica = fp32 + copy + peers * layout.payload_bytes;
-    return {{"demo_step", "a whole model's gradient into a payload on the host: norm, momentum, DCT, top-k, codes", Bound::memory,
-             compression, demo_step},
-            {"replica_apply", "15 payloads from the host applied to a whole model, and its new state root", Bound::memory,
-             std::max(compression, replica), replica_apply},
+    return {{"demo_step", "a whole model's gradient into a payload on the host: norm, momentum, DCT, top-k, codes",
+             Bound::memory, compression, demo_step},
+            {"replica_apply", "15 payloads from the host applied to a whole model, and its new state root",
+             Bound::memory, std::max(compression, replica), replica_apply},
             {"candidate", "a whole model's weights with one payload applied", Bound::memory,
              std::max(compression, replica + bytes_of(compute) * layout.parameters), candidate},
-            {"payload_check", "every rule of the form of an 8192x2048 matrix's payload, one thread of the CPU", Bound::memory, 0,
-             payload_check},
-            {"index_overlap", "equal indices of two such payloads, one thread of the CPU", Bound::memory, 0, overlap_check}};
+            {"payload_check", "every rule of the form of an 8192x2048 matrix's payload, one thread of the CPU",
+             Bound::memory, 0, payload_check},
+            {"index_overlap", "equal indices of two such payloads, one thread of the CPU", Bound::memory, 0,
+             overlap_check}};
 }
 
 }  // namespace templar::bench

@@ -49,7 +49,8 @@ Cost cost_of(std::string_view op, const Arguments& a) {
     }
     // Half of the (T, T) scores; two products forward, five backward.
     const auto attention = [&](size_t out, double products) {
-        return Cost{Bound::compute, products * extent(out, 0) * extent(out, 1) * extent(out, 1) * extent(out, 2) * extent(out, 3)};
+        return Cost{Bound::compute,
+                    products * extent(out, 0) * extent(out, 1) * extent(out, 1) * extent(out, 2) * extent(out, 3)};
     };
     if (op == "attention_forward") return attention(0, 2);
     if (op == "attention_backward") return attention(2, 5);
@@ -59,7 +60,8 @@ Cost cost_of(std::string_view op, const Arguments& a) {
     if (op == "embedding_backward")
         return {Bound::memory, bytes(1) + 2.0 * sizeof(float) * static_cast<double>(a.tensors[1].numel()) + bytes(2)};
     // The heads that are rotated, in place.
-    if (op == "rope_forward" || op == "rope_backward") return {Bound::memory, 2 * bytes(0) * a.numbers[0] / extent(0, 2)};
+    if (op == "rope_forward" || op == "rope_backward")
+        return {Bound::memory, 2 * bytes(0) * a.numbers[0] / extent(0, 2)};
     double all = 0;
     for (size_t i = 0; i < a.tensors.size(); ++i) all += bytes(i);
     if (op == "rmsnorm_backward" || op == "cross_entropy_fused") all += bytes(1);  // read and written
@@ -160,8 +162,8 @@ struct Timed<slot> {
 
 Ops timed_table(const Ops& ops) {
     Ops table = ops;
-#define TIME(slot)                      \
-    Timed<&Ops::slot>::name = #slot;    \
+#define TIME(slot)                    \
+    Timed<& Ops::slot>::name = #slot; \
     table.slot = Timed<&Ops::slot>::call;
     TEMPLAR_OPERATIONS(TIME)
 #undef TIME
@@ -189,14 +191,15 @@ std::vector<Row> rows_of(const Recorder& recorded, const Ceilings& ceilings) {
 void describe(Figure& figure, const std::vector<Row>& rows, double tokens) {
     const double step = figure.time.median;
     double all = 0, bound = 0;
-    figure.text += fmt::format("\n    {:<40} {:>6} {:>10} {:>7} {:>15} {:>9} {:>10}\n", "operation", "calls", "ms", "step",
-                               "rate", "ceiling", "beyond ms");
+    figure.text += fmt::format("\n    {:<40} {:>6} {:>10} {:>7} {:>15} {:>9} {:>10}\n", "operation", "calls", "ms",
+                               "step", "rate", "ceiling", "beyond ms");
     for (const Row& row : rows) {
         all += row.seconds;
         bound += row.bound_seconds;
-        figure.text += fmt::format("    {:<40} {:>6} {:>10.3f} {:>6.1f}% {:>15} {:>8.1f}% {:>10.3f}\n", row.name, row.calls,
-                                   row.seconds * 1e3, row.seconds / step * 100, rate_text(row.bound, row.rate),
-                                   row.share * 100, (row.seconds - row.bound_seconds) * 1e3);
+        figure.text +=
+            fmt::format("    {:<40} {:>6} {:>10.3f} {:>6.1f}% {:>15} {:>8.1f}% {:>10.3f}\n", row.name, row.calls,
+                        row.seconds * 1e3, row.seconds / step * 100, rate_text(row.bound, row.rate), row.share * 100,
+                        (row.seconds - row.bound_seconds) * 1e3);
         figure.details["operations"].push_back({{"name", row.name},
                                                 {"calls", row.calls},
                                                 {"ms", row.seconds * 1e3},
