@@ -132,11 +132,14 @@ DataParallel::Pending DataParallel::forward_backward(std::span<const int32_t> to
         fail(ExitCode::internal, "{} tokens and {} labels, expected {} of each", tokens.size(), labels.size(),
              share * ranks_.size());
     if (reduced_) fail(ExitCode::internal, "forward_backward: the gradient is already summed over the devices");
+    // A GPU's first batch loads kernels and tries algorithms in memory of their own. To load and to free may wait for every GPU
+    // of the process: never while one of them waits for another in a sum.
+    const bool overlap = last && ran_;
     Pending pending;
     pending.parts_.resize(ranks_.size());
     each([&](Rank& rank) {
         const auto r = static_cast<size_t>(rank.number);
-        const bool reduce = last && rank.communicator;
+        const bool reduce = overlap && rank.communicator;
         if (reduce) rank.model.on_gradients([&rank](int64_t layer) { rank.reduce(layer); });
         pending.parts_[r] = rank.model.forward_backward(rank.weights, rank.gradient.tensor(), tokens.subspan(r * share, share),
                                                         labels.subspan(r * share, share), 1.0f);
@@ -144,7 +147,9 @@ DataParallel::Pending DataParallel::forward_backward(std::span<const int32_t> to
         rank.model.on_gradients({});
         rank.communicator->finish(rank.device.stream());
     });
-    reduced_ = last;
+    ran_ = true;
+    reduced_ = overlap;
+    if (last) reduce_gradient();
     return pending;
 }
 

@@ -35,7 +35,8 @@ class DataParallel {
     void set_weights(Tensor weights);
     void zero_gradient();
     // Adds d(sum of token losses)/d(weights). tokens, labels: (batch(), seq), as Llama takes them. `last` of the window: the
-    // gradients are summed over the devices meanwhile. Returns when the work is enqueued.
+    // gradients are summed over the devices meanwhile, or after it if it is the first batch of all. Returns when the work is
+    // enqueued.
     class Pending {
       public:
         // Waits; the sum of the token losses in nats.
@@ -68,6 +69,7 @@ class DataParallel {
     int64_t batch_, seq_;
     std::vector<std::unique_ptr<Communicator>> communicators_;
     std::vector<std::unique_ptr<Rank>> ranks_;
+    bool ran_ = false;  // a batch, on all devices
     bool reduced_ = false;
     RankThreads threads_;
 };

@@ -206,3 +206,20 @@ TEST_CASE("an error outside of the ranks ends their sums before their memory is 
     CHECK_THROWS_AS(work(true), Error);
     CHECK(counts.aborts == 2);
 }
+
+TEST_CASE("no device waits for another's sums before all have run a batch") {
+    const Layout layout = make_layout(llama_parameters(config), {.k = 8, .chunk_edge = 8});
+    const std::vector<float> weights = genesis_weights(config, 7);
+    const Batch good(1);
+    Batch bad(1);
+    bad.tokens.back() = 61;  // ends the second device's part before its first sum
+    for (const bool first : {true, false}) {
+        Devices devices(2);
+        Counts counts;
+        DataParallel trainer(devices.all, config, layout, 2, seq, 0.9f, counts.connect());
+        trainer.set_weights(flat(weights));
+        if (!first) trainer.forward_backward(good.tokens, good.labels, false).wait();
+        CHECK_THROWS_AS(trainer.forward_backward(bad.tokens, bad.labels, true), Error);
+        CHECK((counts.reductions == 0) == first);
+    }
+}
