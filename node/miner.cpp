@@ -242,9 +242,10 @@ void Miner::accumulate(int64_t deadline_ms, Work& work) {
         in_flight = next;
         counted_ += std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; });
         work.tokens += rows * seq;
-        batch_ms_ =
-            std::min(0.4 * static_cast<double>(run.window_ms()),
-                     std::max(0.7 * batch_ms_, static_cast<double>(follower_.clock().now_ms() - started)));
+        // Where nothing was waited for, this says nothing about how fast batches are.
+        const double least = runs_ahead && unfinished == 0 ? batch_ms_ : 0.7 * batch_ms_;
+        batch_ms_ = std::min(0.4 * static_cast<double>(run.window_ms()),
+                             std::max(least, static_cast<double>(follower_.clock().now_ms() - started)));
     }
     add_losses();
     work.loss = counted_ > 0 ? loss_sum / static_cast<double>(counted_) : 0.0;
