@@ -27,12 +27,6 @@ int64_t now_ms() {
         .count();
 }
 
-// Bytes for parameters, their gradients, AdamW's two moments and, beside fp32 ones, the weights that the model reads.
-int64_t beside_the_model(const Device& device, const LlamaConfig& config) {
-    const DType compute = device.compute_type();
-    return parameter_count(config) * (4 * bytes_of(DType::f32) + (compute == DType::f32 ? 0 : bytes_of(compute)));
-}
-
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, const Corpus& train, const Corpus& heldout)
@@ -40,8 +34,7 @@ Trainer::Trainer(const TrainOptions& options, const Corpus& train, const Corpus&
       train_(train),
       heldout_ids_(spread_sequences(heldout, options.seq, options.eval_sequences)),
       device_(open_device(options.device)),
-      model_(*device_, options.model, options.micro_batch, options.seq, Pass::training,
-             beside_the_model(*device_, options.model)),
+      model_(*device_, options.model, options.micro_batch, options.seq, Pass::training),
       loss_(model_, train, {1, options.seq}, options.end_token),
       heldout_loss_(model_, heldout, {1, options.seq}, options.end_token),
       optimizer_(*device_, llama_parameters(options.model), options.adamw),

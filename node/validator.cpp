@@ -49,9 +49,7 @@ Validator::Validator(const ValidatorOptions& options, Clock& clock, const std::a
       follower_(options.node, "validator", clock, stop),
       gauntlet_(follower_.description().gauntlet),
       model_(follower_.device(), follower_.description().model, options.micro_batch, follower_.description().seq,
-             Pass::training,
-             follower_.replica().layout().parameters *
-                 (bytes_of(DType::f32) + bytes_of(follower_.device().compute_type()))),  // gradient_ and stage2_'s candidate
+             Pass::training),
       loss_(model_, follower_.corpus(), {follower_.description().page_sequences, follower_.description().seq},
             follower_.description().end_token),
       heldout_loss_(model_, follower_.heldout(), {1, follower_.description().seq},

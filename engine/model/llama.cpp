@@ -237,7 +237,7 @@ std::span<const float> Llama::Pending::wait() const {
     return {slot_->losses, count_};
 }
 
-Llama::Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass, int64_t others)
+Llama::Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass)
     : device_(device),
       ops_(device.ops()),
       stream_(device.stream()),
@@ -247,7 +247,7 @@ Llama::Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t s
       pass_(pass),
       plan_(dry_run(config, batch, seq, pass, device.compute_type())) {
     const DType compute = device.compute_type();
-    require_memory(device, plan_.activation_bytes, others, batch, [&](int64_t smaller) {
+    require_memory(device, plan_.activation_bytes, batch, [&](int64_t smaller) {
         return dry_run(config, smaller, seq, pass, compute).activation_bytes;
     });
     Activations(arena_, config_, batch, seq, pass, compute);

@@ -33,10 +33,9 @@ class Llama {
     static constexpr int32_t ignore_label = -100;
 
     // Plans and allocates on `device` (which outlives the model) for up to `batch` sequences of `seq` tokens.
-    // Pass::inference needs no memory for the backward. `others`: bytes that the caller allocates on the device
-    // after this, such as parameters and gradients. Throws Error(input) on an impossible shape, Error(storage)
-    // (on a GPU: device) when memory for all of it is short, naming the largest batch that fits.
-    Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass, int64_t others = 0);
+    // Pass::inference needs no memory for the backward. Throws Error(input) on an impossible shape,
+    // Error(storage) (on a GPU: device) when memory is short, naming the largest batch that fits.
+    Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass);
     ~Llama();
 
     // The plan that the constructor would follow; allocates nothing. Throws Error(input) on an impossible

@@ -14,9 +14,9 @@ double mib(int64_t bytes) {
 }
 }  // namespace
 
-void require_memory(const Device& device, int64_t bytes, int64_t others, int64_t batch,
+void require_memory(const Device& device, int64_t bytes, int64_t batch,
                     const std::function<int64_t(int64_t)>& bytes_for) {
-    const int64_t available = std::max<int64_t>(device.free_bytes() - others, 0);
+    const int64_t available = device.free_bytes();
     if (bytes <= available) return;
     int64_t fits = 0, too_large = batch;
     while (too_large - fits > 1) {
@@ -26,7 +26,7 @@ void require_memory(const Device& device, int64_t bytes, int64_t others, int64_t
     const std::string advice = fits > 0 ? fmt::format("the largest batch that fits is {}", fits)
                                         : "not even one sequence fits: use shorter ones or a smaller model";
     fail(device.shares_host_memory() ? ExitCode::storage : ExitCode::device,
-         "a batch of {} needs {:.0f} MiB for activations, {:.0f} MiB are free for them on {}; {}", batch, mib(bytes), mib(available),
+         "a batch of {} needs {:.0f} MiB for activations, {:.0f} MiB are free on {}; {}", batch, mib(bytes), mib(available),
          device.description(), advice);
 }
 

@@ -9,8 +9,7 @@
 namespace templar {
 
 // Throws Error(storage), on a GPU Error(device), naming the largest batch that fits when `bytes` are more than the device has
-// left beside `others`. `bytes_for(batch)` grows with the batch.
-void require_memory(const Device& device, int64_t bytes, int64_t others, int64_t batch,
-                    const std::function<int64_t(int64_t)>& bytes_for);
+// left. `bytes_for(batch)` grows with the batch.
+void require_memory(const Device& device, int64_t bytes, int64_t batch, const std::function<int64_t(int64_t)>& bytes_for);
 
 }  // namespace templar

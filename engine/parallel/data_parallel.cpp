@@ -41,7 +41,7 @@ struct DataParallel::Rank {
         : number(number_),
           device(device_),
           communicator(communicator_),
-          model(device, config, batch, seq, Pass::training, beside_the_model(device, layout, owner)),
+          model(device, config, batch, seq, Pass::training),
           demo(device, layout, beta, owned(owner, number)),
           gradient(device, DType::f32, layout.parameters) {
         if (number > 0) copy_of_weights = DeviceArray(device, device.compute_type(), layout.parameters);
@@ -51,14 +51,6 @@ struct DataParallel::Rank {
             parts[static_cast<size_t>(layer_of(t, config.layers) + 1)].push_back(
                 {gradient.tensor().view(tensor.offset, {tensor.numel()}), owner[t]});
         }
-    }
-
-    // Bytes of the gradient, the copy of the weights, the own share of the momentum and the payload.
-    int64_t beside_the_model(const Device& on, const Layout& layout, const std::vector<int>& owner) const {
-        int64_t bytes = layout.parameters * bytes_of(DType::f32) + layout.payload_bytes;
-        if (number > 0) bytes += layout.parameters * bytes_of(on.compute_type());
-        for (size_t tensor : owned(owner, number)) bytes += layout.tensors[tensor].numel() * bytes_of(DType::f32);
-        return bytes;
     }
 
     static std::vector<size_t> owned(const std::vector<int>& owner, int number) {
