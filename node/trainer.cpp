@@ -27,23 +27,30 @@ int64_t now_ms() {
         .count();
 }
 
+// On a GPU a resumed run adds in the same order only with the same algorithms for its matrix products.
+DeviceChoice with_kept_plans(const TrainOptions& options) {
+    DeviceChoice choice = options.device;
+    choice.matmul_plans = (prepared(options.folder) / "matmul-plans.txt").string();
+    return choice;
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, const Corpus& train, const Corpus& heldout)
     : options_(options),
       train_(train),
       heldout_ids_(spread_sequences(heldout, options.seq, options.eval_sequences)),
-      device_(open_device(options.device)),
+      device_(open_device(with_kept_plans(options))),
+      params_(*device_, genesis_weights(options.model, options.seed)),
+      weights_(*device_, device_->compute_type(), device_->compute_type() == DType::f32 ? 0 : params_.size()),
+      grads_(*device_, DType::f32, params_.size()),
+      optimizer_(*device_, llama_parameters(options.model), options.adamw),
       model_(*device_, options.model, options.micro_batch, options.seq, Pass::training),
       loss_(model_, train, {1, options.seq}, options.end_token),
       heldout_loss_(model_, heldout, {1, options.seq}, options.end_token),
-      optimizer_(*device_, llama_parameters(options.model), options.adamw),
-      params_(*device_, genesis_weights(options.model, options.seed)),
-      grads_(*device_, DType::f32, params_.size()),
-      events_(prepared(options.folder) / "events.jsonl") {
+      events_(options.folder / "events.jsonl") {
     resume();
-    if (device_->compute_type() == DType::f32) return;
-    weights_ = DeviceArray(*device_, device_->compute_type(), params_.size());
+    if (!weights_) return;
     device_->ops().round_weights(device_->stream(), weights_.tensor(), params_.tensor());
 }
 
@@ -95,8 +102,8 @@ void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const 
                  "step {}: the loss is not finite; use a smaller --learning-rate and start from the last "
                  "checkpoint",
                  step_ + 1);
-        result.grad_norm = optimizer_.step(params_.tensor(), weights_ ? weights_.tensor() : Tensor(), grads_.tensor(), learning_rate(options_.schedule, step_),
-                                           static_cast<float>(1.0 / counted));
+        result.grad_norm = optimizer_.step(params_.tensor(), weights_ ? weights_.tensor() : Tensor(), grads_.tensor(),
+                                           learning_rate(options_.schedule, step_), static_cast<float>(1.0 / counted));
         result.step = ++step_;
         const double seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

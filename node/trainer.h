@@ -60,10 +60,10 @@ class Trainer {
     const Corpus& train_;
     std::vector<SequenceId> heldout_ids_;
     std::unique_ptr<Device> device_;
-    Llama model_;
-    MeanLoss loss_, heldout_loss_;
-    AdamW optimizer_;
     DeviceArray params_, weights_, grads_;  // weights_: params_ in the compute type, empty where that is fp32
+    AdamW optimizer_;
+    Llama model_;  // after all that does not grow with the batch: it says which batch fits into the rest
+    MeanLoss loss_, heldout_loss_;
     EventLog events_;
     int64_t step_ = 0;
 };

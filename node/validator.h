@@ -72,10 +72,10 @@ class Validator {
     Follower follower_;
     int64_t rank_ = -1;
     Gauntlet gauntlet_;
+    DeviceArray gradient_;  // of the window's random sample, for the first-order screen
     Llama model_;
     MeanLoss loss_, heldout_loss_;
     Stage2 stage2_;
-    DeviceArray gradient_;         // of the window's random sample, for the first-order screen
     Payloads previous_;            // last window's payloads, for the copy test
     std::map<int64_t, std::vector<Hotkey>> gather_;  // by window
     std::vector<Hotkey> gather_now_;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks on a real GPU what the other tests check on the emulator: make gpu-check, or gpu_check.sh BUILD on what is built already.
-#   1. every case of every operation, and the model's and the replica's tests, on the hardware, with the golden roots
+#   1. every case of every operation, the model's and the replica's tests with the golden roots, a small swarm, on the hardware
 #   2. the operations' cases under compute-sanitizer: addresses, races in shared memory, barriers
 #   3. the speed of every operation and of a training step
 # Logs are kept in BUILD/gpu-check. Says "skipped: why" and ends well where there is no GPU.
@@ -32,6 +32,11 @@ step() {
 
 export TEMPLAR_TEST_DEVICE=cuda
 step tests "$build/bin/test_simt" --no-version
+if [ -x "$build/bin/test_simt_swarm" ]; then
+    step swarm "$build/bin/test_simt_swarm" --no-version
+else
+    echo "skipped: swarm: not built (TEMPLAR_CORE_ONLY)"
+fi
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 if [ -n "$sanitizer" ]; then

@@ -41,10 +41,10 @@ struct DataParallel::Rank {
         : number(number_),
           device(device_),
           communicator(communicator_),
-          model(device, config, batch, seq, Pass::training),
           demo(device, layout, beta, owned(owner, number)),
-          gradient(device, DType::f32, layout.parameters) {
-        if (number > 0) copy_of_weights = DeviceArray(device, device.compute_type(), layout.parameters);
+          gradient(device, DType::f32, layout.parameters),
+          copy_of_weights(device, device.compute_type(), number > 0 ? layout.parameters : 0),
+          model(device, config, batch, seq, Pass::training) {
         parts.resize(static_cast<size_t>(config.layers + 2));
         for (size_t t = 0; t < layout.tensors.size(); ++t) {
             const TensorLayout& tensor = layout.tensors[t];
@@ -65,10 +65,10 @@ struct DataParallel::Rank {
     int number;
     Device& device;
     Communicator* communicator;  // null when there is one rank
-    Llama model;
     Demo demo;
     DeviceArray gradient;
-    DeviceArray copy_of_weights;  // not on rank 0
+    DeviceArray copy_of_weights;  // empty on rank 0
+    Llama model;                  // after all that does not grow with the batch: it says which batch fits into the rest
     Tensor weights;
     std::vector<std::vector<Communicator::Part>> parts;  // by layer + 1
 };

@@ -7,17 +7,32 @@
 // Needs cuDNN 9 and its frontend's headers (github.com/NVIDIA/cudnn-frontend). Chosen by TEMPLAR_ATTENTION=cudnn.
 #include "kernels/cuda/attention_path.h"
 
+#include "base/error.h"
+
+#include <cstdlib>
+#include <string_view>
+
+namespace templar::cuda {
+
+namespace {
+
+bool cudnn_wanted() {
+    const char* const wanted = std::getenv("TEMPLAR_ATTENTION");
+    return wanted && std::string_view(wanted) == "cudnn";
+}
+
+}  // namespace
+
+}  // namespace templar::cuda
+
 #if defined(TEMPLAR_CUDNN)
 
-#include "base/error.h"
 #include "kernels/cuda/launch.h"
 
 #include <cudnn_frontend.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <map>
-#include <string_view>
 #include <tuple>
 #include <unordered_map>
 
@@ -172,8 +187,7 @@ class CudnnAttention final : public AttentionPath {
 }  // namespace
 
 std::unique_ptr<AttentionPath> cudnn_attention(cudaStream_t stream) {
-    const char* const wanted = std::getenv("TEMPLAR_ATTENTION");
-    if (!wanted || std::string_view(wanted) != "cudnn") return nullptr;
+    if (!cudnn_wanted()) return nullptr;
     return std::make_unique<CudnnAttention>(stream);
 }
 
@@ -184,6 +198,9 @@ std::unique_ptr<AttentionPath> cudnn_attention(cudaStream_t stream) {
 namespace templar::cuda {
 
 std::unique_ptr<AttentionPath> cudnn_attention(cudaStream_t) {
+    if (cudnn_wanted())
+        fail(ExitCode::device, "TEMPLAR_ATTENTION=cudnn: this program was built without cuDNN and its frontend's headers; "
+                               "unset it, or build it where they are");
     return nullptr;
 }
 

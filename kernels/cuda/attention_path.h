@@ -17,8 +17,8 @@ class AttentionPath {
     virtual bool backward(Stream& stream, Tensor dqkv, Tensor dout, Tensor out, Tensor lse, Tensor qkv) = 0;
 };
 
-// attention_cudnn.cu. None unless it was built in (the build found cudnn_frontend.h) and TEMPLAR_ATTENTION=cudnn asks
-// for it.
+// attention_cudnn.cu. None unless TEMPLAR_ATTENTION=cudnn asks for it; throws Error(device) when it does and the build
+// had no cudnn_frontend.h.
 std::unique_ptr<AttentionPath> cudnn_attention(cudaStream_t stream);
 
 }  // namespace templar::cuda

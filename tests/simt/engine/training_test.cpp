@@ -9,6 +9,7 @@
 #include "kernels/bf16.h"
 #include "kernels/cases/with_table.h"
 #include "tests/cpu.h"
+#include "tests/golden_roots.h"
 #include "tests/simt/test_device.h"
 
 #include <doctest/doctest.h>
@@ -238,6 +239,10 @@ TEST_CASE("a replica on the device holds the CPU's bits: root, weights, candidat
             }
         }
     test::set_schedule(0);
+}
+
+TEST_CASE("a replica on the device reaches the golden roots") {
+    for (const DType type : {DType::f32, DType::bf16}) test::check_golden_roots(*test_device(type));
 }
 
 TEST_CASE("the first-order screen on the device is the CPU's") {
