@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <numeric>
 
 namespace templar {
@@ -91,8 +92,11 @@ DataParallel::DataParallel(std::span<Device* const> devices, const LlamaConfig& 
     });
 }
 
-// What a rank's device holds is freed by the rank's thread.
+// What a rank's device holds is freed by the rank's thread. Freeing waits for the device, and after an error, which mostly
+// shows in a wait outside of run(), sums may be under way there that another device will never join: these are ended first.
 DataParallel::~DataParallel() {
+    if (std::uncaught_exceptions() > 0)
+        for (const auto& communicator : communicators_) communicator->abort();
     threads_.run([this](int rank) { ranks_[static_cast<size_t>(rank)].reset(); });
 }
 

@@ -14,9 +14,9 @@ namespace templar::cuda {
 // Head sizes are padded, in shared memory only, to the next of 32, 64, 128, 256. fp32 has small tiles: it is for
 // checking.
 
-// A warp has whole rows of the scores, queries / warps of them.
+// A warp has whole rows of the scores, queries / warps of them. unroll: of the product with the keys, in steps of 16.
 struct ForwardTiles {
-    int queries, keys, warps;
+    int queries, keys, warps, unroll = 4;
     __host__ __device__ constexpr int threads() const { return 32 * warps; }
 };
 // 256: 96 KB, so that two blocks share a Hopper SM and one computes while the other waits. Below, 32 rows for each
@@ -24,7 +24,7 @@ struct ForwardTiles {
 template <class T, int head>
 inline constexpr ForwardTiles forward_tiles{128, 64, 4};
 template <>
-inline constexpr ForwardTiles forward_tiles<__nv_bfloat16, 128>{128, 32, 4};
+inline constexpr ForwardTiles forward_tiles<__nv_bfloat16, 128>{128, 32, 4, 8};  // at 4 sm_80 spills
 template <>
 inline constexpr ForwardTiles forward_tiles<__nv_bfloat16, 256>{64, 64, 4};
 template <int head>

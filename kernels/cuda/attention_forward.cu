@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(forward_tiles<T, head>.threads(), 1)
         Accumulator scores[m_tiles][key_tiles];
         clear(scores);
         const bool sees_keys = key <= warp_last;
-        if (sees_keys) multiply<false, true, head>(scores, shared.q, row, shared.k, 0);
+        if (sees_keys) multiply<false, true, head, tiles.unroll>(scores, shared.q, row, shared.k, 0);
         wait_for_copies<0>();
         __syncthreads();  // the values are there, and nobody reads these keys any more
         if (key + tiles.keys <= last) load_keys(key + tiles.keys);

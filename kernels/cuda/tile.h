@@ -154,13 +154,14 @@ __device__ __forceinline__ void clear(Accumulator (&d)[m_tiles][n_tiles]) {
         for (int n = 0; n < n_tiles; ++n) d[m][n] = {{0.0f, 0.0f, 0.0f, 0.0f}};
 }
 
-// d += op(a)·op(b): rows from m0 on of op(a), columns from n0 on of op(b), over `depth`.
-template <bool transpose_a, bool transpose_b, int depth, class T, int m_tiles, int n_tiles, int ra, int ca, int rb,
-          int cb>
+// d += op(a)·op(b): rows from m0 on of op(a), columns from n0 on of op(b), over `depth`. unroll: steps of 16; at 4 the
+// places of chunks repeat, so that addresses are constants apart.
+template <bool transpose_a, bool transpose_b, int depth, int unroll = 4, class T, int m_tiles, int n_tiles, int ra,
+          int ca, int rb, int cb>
 __device__ __forceinline__ void multiply(Accumulator (&d)[m_tiles][n_tiles], const SharedTile<T, ra, ca>& a, int m0,
                                          const SharedTile<T, rb, cb>& b, int n0) {
     static_assert(depth % 16 == 0 && n_tiles % 2 == 0);
-#pragma unroll(sizeof(T) == 2 ? 4 : 1)
+#pragma unroll(sizeof(T) == 2 ? unroll : 1)
     for (int k = 0; k < depth; k += 16) {
         FragmentA<T> of_a[m_tiles];
 #pragma unroll

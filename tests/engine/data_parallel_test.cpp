@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "kernels/thread_communicator.h"
 #include "tests/cpu.h"
 
 #include <doctest/doctest.h>
@@ -71,6 +72,35 @@ Result train(int ranks, bool overlapped, const Layout& layout) {
     result.momentum = trainer.momentum();
     return result;
 }
+
+// Counts what DataParallel asks of its communicators.
+struct Counts {
+    std::atomic<int> reductions{0}, aborts{0};
+
+    DataParallel::Connect connect() {
+        return [this](std::span<Device* const> devices) {
+            const auto meeting = std::make_shared<Meeting>(static_cast<int>(devices.size()));
+            std::vector<std::unique_ptr<Communicator>> all;
+            for (int rank = 0; rank < meeting->size(); ++rank) all.push_back(std::make_unique<Counted>(meeting, rank, *this));
+            return all;
+        };
+    }
+
+  private:
+    struct Counted : ThreadCommunicator {
+        Counts& counts;
+        Counted(std::shared_ptr<Meeting> meeting, int rank, Counts& counts_)
+            : ThreadCommunicator(std::move(meeting), rank), counts(counts_) {}
+        void reduce(Stream& stream, std::span<const Part> parts) override {
+            ++counts.reductions;
+            ThreadCommunicator::reduce(stream, parts);
+        }
+        void abort() noexcept override {
+            ++counts.aborts;
+            ThreadCommunicator::abort();
+        }
+    };
+};
 
 double distance(const std::vector<float>& a, const std::vector<float>& b) {
     double squares = 0, size = 0;
@@ -161,4 +191,18 @@ TEST_CASE("a token outside the vocabulary on one rank hangs nobody") {
     Batch batch(1);
     batch.tokens.back() = 61;  // of the second rank
     CHECK_THROWS_WITH_AS(trainer.forward_backward(batch.tokens, batch.labels, true), doctest::Contains("61"), Error);
+}
+
+TEST_CASE("an error outside of the ranks ends their sums before their memory is freed") {
+    const Layout layout = make_layout(llama_parameters(config), {.k = 8, .chunk_edge = 8});
+    Devices devices(2);
+    Counts counts;
+    const auto work = [&](bool fails) {
+        DataParallel trainer(devices.all, config, layout, 2, seq, 0.9f, counts.connect());
+        if (fails) fail(ExitCode::device, "found while losses were waited for");
+    };
+    work(false);
+    CHECK(counts.aborts == 0);
+    CHECK_THROWS_AS(work(true), Error);
+    CHECK(counts.aborts == 2);
 }

@@ -72,7 +72,7 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
 TEST_CASE("2 and 4 emulated GPUs compute what one does") {
     const Layout layout = make_layout(llama_parameters(config), {.k = 8, .chunk_edge = 16});
     for (const DType type : {DType::f32, DType::bf16}) {
-        CAPTURE(name_of(type));
+        CAPTURE(std::string(name_of(type)));
         const Result one = train(1, type, layout);
         CHECK(payload_fault(layout, one.payload) == "");
         for (const int ranks : {2, 4}) {

@@ -110,7 +110,7 @@ double tolerance(DType type) { return type == DType::f32 ? 2e-5 : 2e-2; }
 
 TEST_CASE("losses, logits and gradients of a model on the device are the CPU's") {
     for (const DType type : {DType::f32, DType::bf16}) {
-        CAPTURE(name_of(type));
+        CAPTURE(std::string(name_of(type)));
         const auto device = test_device(type);
         const std::vector<float> start = rounded(random_weights("gradients"), type);
         Training there(*device, start), here(cpu(2), start);
@@ -145,7 +145,7 @@ TEST_CASE("losses, logits and gradients of a model on the device are the CPU's")
 
 TEST_CASE("ten training steps on the device track the CPU") {
     for (const DType type : {DType::f32, DType::bf16}) {
-        CAPTURE(name_of(type));
+        CAPTURE(std::string(name_of(type)));
         const auto device = test_device(type);
         const std::vector<float> start = random_weights("training");
         Training there(*device, start), here(cpu(2), start);
@@ -214,7 +214,7 @@ TEST_CASE("a replica on the device holds the CPU's bits: root, weights, candidat
 
     for (const DType type : {DType::f32, DType::bf16})
         for (int schedule = 0; schedule < test::schedules; ++schedule) {
-            CAPTURE(name_of(type));
+            CAPTURE(std::string(name_of(type)));
             CAPTURE(schedule);
             test::set_schedule(schedule);
             const auto device = test_device(type);
