@@ -16,6 +16,8 @@ struct bf16 {
     if ((u & 0x7fffffffu) > 0x7f800000u) return {0x7fff};
     return {static_cast<uint16_t>((u + 0x7fffu + (u >> 16 & 1u)) >> 16)};
 }
-[[gnu::always_inline]] constexpr float to_float(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+[[gnu::always_inline]] constexpr float to_float(bf16 value) {
+    return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
+}
 
 }  // namespace templar

@@ -68,7 +68,8 @@ class Communicator {
 std::vector<std::unique_ptr<Communicator>> communicators(std::span<Device* const> devices);
 // For memory that the host shares.
 std::vector<std::unique_ptr<Communicator>> thread_communicators(int size);
-// For any devices: everything travels through the host's memory, and nothing beside other work. Sums as thread_communicators().
+// For any devices: everything travels through the host's memory, and nothing beside other work. Sums as
+// thread_communicators().
 std::vector<std::unique_ptr<Communicator>> host_communicators(std::span<Device* const> devices);
 
 // The owner of each tensor, so that the ranks' shares are near equal: the largest first, each to the rank

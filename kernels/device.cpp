@@ -50,7 +50,9 @@ class CpuDevice final : public Device {
     void upload(Stream&, void* to, const void* from, int64_t bytes) override { move(to, from, bytes); }
     void download(Stream&, void* to, const void* from, int64_t bytes) override { move(to, from, bytes); }
     void copy(Stream&, void* to, const void* from, int64_t bytes) override { move(to, from, bytes); }
-    void fill_zero(Stream&, void* memory, int64_t bytes) override { std::memset(memory, 0, static_cast<size_t>(bytes)); }
+    void fill_zero(Stream&, void* memory, int64_t bytes) override {
+        std::memset(memory, 0, static_cast<size_t>(bytes));
+    }
     void wait(Stream&) override {}
     std::unique_ptr<Event> make_event() override { return std::make_unique<CpuEvent>(); }
 
@@ -82,7 +84,8 @@ DType compute_type(const std::string& name, DType automatic) {
 // Of "cuda", "cuda:2" or "cuda:0,1,2".
 std::vector<int> gpu_indices(const std::string& name) {
     const auto refuse = [&] {
-        fail(ExitCode::usage, "--device {}: expected auto, cpu, cuda, cuda:INDEX or cuda:INDEX,INDEX,…, each INDEX once", name);
+        fail(ExitCode::usage,
+             "--device {}: expected auto, cpu, cuda, cuda:INDEX or cuda:INDEX,INDEX,…, each INDEX once", name);
     };
     if (name == "cuda") return {0};
     if (!name.starts_with("cuda:")) refuse();
@@ -105,7 +108,8 @@ std::unique_ptr<Device> cpu_device(int threads, const char* isa) {
 }
 
 std::vector<std::unique_ptr<Device>> open_devices(const DeviceChoice& choice) {
-    const std::string name = choice.name == "auto" ? (choice.dtype == "bf16" || cuda_found() ? "cuda" : "cpu") : choice.name;
+    const std::string name =
+        choice.name == "auto" ? (choice.dtype == "bf16" || cuda_found() ? "cuda" : "cpu") : choice.name;
     std::vector<std::unique_ptr<Device>> devices;
     if (name == "cpu") {
         if (compute_type(choice.dtype, DType::f32) != DType::f32)
@@ -133,7 +137,8 @@ namespace {
 
 void check_length(const DeviceArray& array, size_t length) {
     if (array.dtype() != DType::f32 || array.size() != static_cast<int64_t>(length))
-        fail(ExitCode::internal, "array of {} {} values, expected {} of f32", array.size(), name_of(array.dtype()), length);
+        fail(ExitCode::internal, "array of {} {} values, expected {} of f32", array.size(), name_of(array.dtype()),
+             length);
 }
 
 }  // namespace

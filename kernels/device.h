@@ -11,8 +11,8 @@
 
 namespace templar {
 
-// Another version of an operation than the table's own: an earlier one that taught something, a later one that waits for a
-// GPU's verdict. The bench times each beside the table's, the tests hold each against the CPU.
+// Another version of an operation than the table's own: an earlier one that taught something, a later one that waits
+// for a GPU's verdict. The bench times each beside the table's, the tests hold each against the CPU.
 struct OpsVersion {
     std::string op;     // the slot in ops.h
     std::string name;   // e.g. "v0, logits in memory"
@@ -37,7 +37,8 @@ class Device {
     // By operation, oldest first.
     virtual std::vector<OpsVersion> versions() const { return {}; }
 
-    // Zero-filled memory, aligned to 256 bytes; throws Error(device), on the CPU Error(storage), saying how much there is.
+    // Zero-filled memory, aligned to 256 bytes; throws Error(device), on the CPU Error(storage), saying how much there
+    // is.
     virtual void* allocate(int64_t bytes) = 0;
     virtual void release(void* memory) noexcept = 0;
     // Bytes that allocate() could hand out now.
@@ -49,14 +50,14 @@ class Device {
     virtual void* allocate_pinned(int64_t bytes) = 0;
     virtual void release_pinned(void* memory) noexcept = 0;
 
-    // Copies between host and device or within either, in order with the stream's operations. upload() and download() of
-    // memory from allocate_pinned() return at once; of other memory when the host side may be reused.
+    // Copies between host and device or within either, in order with the stream's operations. upload() and download()
+    // of memory from allocate_pinned() return at once; of other memory when the host side may be reused.
     virtual void upload(Stream& stream, void* to, const void* from, int64_t bytes) = 0;
     virtual void download(Stream& stream, void* to, const void* from, int64_t bytes) = 0;
     virtual void copy(Stream& stream, void* to, const void* from, int64_t bytes) = 0;
     virtual void fill_zero(Stream& stream, void* memory, int64_t bytes) = 0;
-    // Waits for all of the stream's work. Throws Error(device) when an operation failed on the device: then every later call
-    // fails too.
+    // Waits for all of the stream's work. Throws Error(device) when an operation failed on the device: then every later
+    // call fails too.
     virtual void wait(Stream& stream) = 0;
 
     // A mark in the stream's work, for waiting on the host for just what came before it.
@@ -82,11 +83,13 @@ class Device {
 // The CPU with a table of cpu_ops(); threads as usable_threads() takes them.
 std::unique_ptr<Device> cpu_device(int threads = 0, const char* isa = "auto");
 
-// GPU `index` with the CUDA table; compute_type fp32 or bf16. Throws Error(device) with one clear line when this build has no
-// CUDA, or there is no driver, no such GPU, or one older than sm_80. matmul_plans: a file that keeps, from run to run, which
-// algorithm is fastest for each matrix product; with it a run starts faster and adds in the same order as the last. Empty: none.
-// It is one thread's at a time; a thread that did not make it calls a function of it other than ops() and stream() first.
-std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::bf16, const std::string& matmul_plans = {});
+// GPU `index` with the CUDA table; compute_type fp32 or bf16. Throws Error(device) with one clear line when this build
+// has no CUDA, or there is no driver, no such GPU, or one older than sm_80. matmul_plans: a file that keeps, from run
+// to run, which algorithm is fastest for each matrix product; with it a run starts faster and adds in the same order as
+// the last. Empty: none. It is one thread's at a time; a thread that did not make it calls a function of it other than
+// ops() and stream() first.
+std::unique_ptr<Device> cuda_device(int index = 0, DType compute_type = DType::bf16,
+                                    const std::string& matmul_plans = {});
 
 // Whether this build has CUDA and the driver shows a GPU that it can use. Never throws.
 bool cuda_found();

@@ -5,9 +5,9 @@
 
 namespace templar {
 
-// How a tensor (rows, cols) is cut: (rows/edge_rows)·(cols/edge_cols) chunks in row-major order, each edge_rows × edge_cols.
-// A 1-D tensor of n elements is (1, n) with edge_rows = 1. In the frequency domain a chunk is stored contiguously,
-// index u·edge_cols + v, u the frequency along the rows.
+// How a tensor (rows, cols) is cut: (rows/edge_rows)·(cols/edge_cols) chunks in row-major order, each edge_rows ×
+// edge_cols. A 1-D tensor of n elements is (1, n) with edge_rows = 1. In the frequency domain a chunk is stored
+// contiguously, index u·edge_cols + v, u the frequency along the rows.
 struct ChunkGrid {
     int64_t rows = 0;
     int64_t cols = 0;

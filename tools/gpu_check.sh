@@ -1,6 +1,8 @@
 #!/bin/sh
-# Checks on a real GPU what the other tests check on the emulator: make gpu-check, or gpu_check.sh BUILD on what is built already.
-#   1. every case of every operation, the model's and the replica's tests with the golden roots, a small swarm, on the hardware
+# Checks on a real GPU what the other tests check on the emulator: make gpu-check, or gpu_check.sh BUILD on what is
+# built already.
+#   1. on the hardware: every case of every operation, the model's and the replica's tests with the golden roots, a
+#      small swarm
 #   2. the operations' cases under compute-sanitizer: addresses, races in shared memory, barriers
 #   3. the speed of every operation and of a training step
 # Logs are kept in BUILD/gpu-check. Says "skipped: why" and ends well where there is no GPU.

@@ -24,7 +24,8 @@ std::vector<int> owners(const Layout& layout, int ranks) {
     return balanced_owners(sizes, ranks);
 }
 
-std::vector<std::unique_ptr<Communicator>> connected(std::span<Device* const> devices, const DataParallel::Connect& connect) {
+std::vector<std::unique_ptr<Communicator>> connected(std::span<Device* const> devices,
+                                                     const DataParallel::Connect& connect) {
     if (devices.size() == 1) return {};
     for (const Device* device : devices)
         if (device->compute_type() != devices[0]->compute_type())
@@ -73,8 +74,8 @@ struct DataParallel::Rank {
     std::vector<std::vector<Communicator::Part>> parts;  // by layer + 1
 };
 
-DataParallel::DataParallel(std::span<Device* const> devices, const LlamaConfig& config, const Layout& layout, int64_t batch,
-                           int64_t seq, float beta, const Connect& connect)
+DataParallel::DataParallel(std::span<Device* const> devices, const LlamaConfig& config, const Layout& layout,
+                           int64_t batch, int64_t seq, float beta, const Connect& connect)
     : layout_(layout),
       batch_(batch),
       seq_(seq),
@@ -86,8 +87,8 @@ DataParallel::DataParallel(std::span<Device* const> devices, const LlamaConfig& 
     const std::vector<int> owner = owners(layout, static_cast<int>(devices.size()));
     threads_.run([&](int rank) {
         const auto r = static_cast<size_t>(rank);
-        ranks_[r] = std::make_unique<Rank>(rank, *devices[r], communicators_.empty() ? nullptr : communicators_[r].get(), config,
-                                           layout, owner, batch, seq, beta);
+        Communicator* const communicator = communicators_.empty() ? nullptr : communicators_[r].get();
+        ranks_[r] = std::make_unique<Rank>(rank, *devices[r], communicator, config, layout, owner, batch, seq, beta);
     });
 }
 
@@ -141,8 +142,9 @@ DataParallel::Pending DataParallel::forward_backward(std::span<const int32_t> to
         const auto r = static_cast<size_t>(rank.number);
         const bool reduce = overlap && rank.communicator;
         if (reduce) rank.model.on_gradients([&rank](int64_t layer) { rank.reduce(layer); });
-        pending.parts_[r] = rank.model.forward_backward(rank.weights, rank.gradient.tensor(), tokens.subspan(r * share, share),
-                                                        labels.subspan(r * share, share), 1.0f);
+        pending.parts_[r] =
+            rank.model.forward_backward(rank.weights, rank.gradient.tensor(), tokens.subspan(r * share, share),
+                                        labels.subspan(r * share, share), 1.0f);
         if (!reduce) return;
         rank.model.on_gradients({});
         rank.communicator->finish(rank.device.stream());

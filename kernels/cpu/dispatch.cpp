@@ -30,10 +30,13 @@ Ops named(Ops ops, const char* name) {
 
 #ifdef TEMPLAR_ISA_avx2
 // The features of x86-64-v3 and -v4 that the compiler may use.
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }
+bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
 bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 }
 #endif
 
@@ -49,7 +52,8 @@ const Ops& cpu_ops(const char* isa) {
     if ((wanted == "auto" || wanted == "avx2") && has_avx2()) return avx2_table;
 #endif
     if (wanted == "auto" || wanted == "portable") return portable_table;
-    fail(ExitCode::usage, "instruction set '{}': expected auto, avx512, avx2 or portable, and a processor that has it", wanted);
+    fail(ExitCode::usage, "instruction set '{}': expected auto, avx512, avx2 or portable, and a processor that has it",
+         wanted);
 }
 
 int usable_threads(int requested) {

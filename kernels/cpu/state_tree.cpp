@@ -33,7 +33,8 @@ Digest leaf_hash(const float* theta, const Leaf& leaf) {
     static_assert(std::endian::native == std::endian::little, "leaves are hashed as they lie in memory");
     Sha256 hash;
     hash.update_le(uint8_t{0x00}).update_le(leaf.tensor).update_le(leaf.index);
-    hash.update({reinterpret_cast<const uint8_t*>(theta + leaf.first), static_cast<size_t>(leaf.count) * sizeof(float)});
+    hash.update(
+        {reinterpret_cast<const uint8_t*>(theta + leaf.first), static_cast<size_t>(leaf.count) * sizeof(float)});
     return hash.finish();
 }
 

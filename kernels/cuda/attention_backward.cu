@@ -238,7 +238,9 @@ void attention_backward(Stream& stream, Tensor dqkv, Tensor delta, Tensor dout, 
     const AttentionShape shape = attention_shape(name, out, qkv, dout, dqkv);
     require_type(name, DType::f32, {lse, delta});
     if (out.numel() == 0) return;
-    if (AttentionPath* const other = stream.cuda->attention; other && other->backward(stream, dqkv, dout, out, lse, qkv)) return;
+    if (AttentionPath* const other = stream.cuda->attention;
+        other && other->backward(stream, dqkv, dout, out, lse, qkv))
+        return;
     const auto grid = [&](int64_t tile, int heads) {
         return dim3(static_cast<unsigned>(ceil_div(shape.seq, tile)), static_cast<unsigned>(heads),
                     static_cast<unsigned>(shape.batch));

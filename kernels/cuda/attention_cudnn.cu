@@ -199,8 +199,9 @@ namespace templar::cuda {
 
 std::unique_ptr<AttentionPath> cudnn_attention(cudaStream_t) {
     if (cudnn_wanted())
-        fail(ExitCode::device, "TEMPLAR_ATTENTION=cudnn: this program was built without cuDNN and its frontend's headers; "
-                               "unset it, or build it where they are");
+        fail(ExitCode::device,
+             "TEMPLAR_ATTENTION=cudnn: this program was built without cuDNN and its frontend's headers; unset it, or "
+             "build it where they are");
     return nullptr;
 }
 

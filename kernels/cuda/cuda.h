@@ -1,5 +1,5 @@
-// What every .cu file includes first: CUDA's language and types from nvcc, or from the emulator (tests/simt) when g++ builds
-// the same file for machines without a GPU. No other file of this folder knows which of the two it is.
+// What every .cu file includes first: CUDA's language and types from nvcc, or from the emulator (tests/simt) when g++
+// builds the same file for machines without a GPU. No other file of this folder knows which of the two it is.
 #pragma once
 
 #if defined(__CUDACC__)

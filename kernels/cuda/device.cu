@@ -1,8 +1,8 @@
 #include "kernels/cuda/device.h"
 
+#include "kernels/cuda/attention_path.h"
 #include "kernels/cuda/gpu_errors.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/attention_path.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/ops.h"
 

@@ -91,7 +91,8 @@ __device__ __forceinline__ TileRange tiles_of_split(int vocab_tiles, int split, 
 // Policy: into how many parts the vocabulary is split. The GPU runs `resident` blocks at a time, all equally long, so
 // a call takes waves x tiles of a split. Among the splits within 2 % of the shortest, the one whose resident blocks
 // read the fewest different rows of hidden and head: they come from L2, which holds 50 MB on an H200. For 32768 x 32000
-// at C = 2048 on 132 multiprocessors: 7 splits of 17 or 18 tiles, 96 % of the blocks' time used, 17 MB in use at a time.
+// at C = 2048 on 132 multiprocessors: 7 splits of 17 or 18 tiles, 96 % of the blocks' time used, 17 MB in use at a
+// time.
 inline constexpr int max_splits = 32;
 inline int choose_splits(int row_tiles, int vocab_tiles, int tile_rows, int tile_columns, int resident) {
     const auto duration = [&](int splits) {

@@ -104,7 +104,7 @@ std::map<MatmulShape, MatmulAlgorithm> read_plans(std::string_view text, std::st
             fail(ExitCode::input,
                  "{} line {}: not a plan of a matrix product; delete the file to have them chosen again",
                  name, number);
-        if (line.substr(0, first) == machine) plans.emplace(shape, algorithm);
+        if (line.substr(0, first) == machine) plans[shape] = algorithm;  // the newest line
     }
     return plans;
 }

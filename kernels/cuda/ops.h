@@ -11,7 +11,8 @@ void embedding_backward(Stream&, Tensor dtable, Tensor dout, Tensor ids);
 // rmsnorm.cu
 void rmsnorm_forward(Stream&, Tensor y, Tensor rstd, Tensor x, Tensor weight, float eps);
 void add_rmsnorm_forward(Stream&, Tensor sum, Tensor y, Tensor rstd, Tensor a, Tensor b, Tensor weight, float eps);
-void rmsnorm_backward(Stream&, Tensor dx, Tensor dweight, Tensor dy, Tensor dresidual, Tensor x, Tensor weight, Tensor rstd);
+void rmsnorm_backward(Stream&, Tensor dx, Tensor dweight, Tensor dy, Tensor dresidual, Tensor x, Tensor weight,
+                      Tensor rstd);
 // rope.cu
 void rope_table(Stream&, Tensor table, float theta);
 void rope_forward(Stream&, Tensor x, Tensor table, Tensor positions, int64_t rotated);
@@ -40,7 +41,8 @@ void dct_decode(Stream&, Tensor x, Tensor coef, ChunkGrid grid);
 // demo_compress.cu
 void demo_compress(Stream&, SparseOut out, Tensor momentum, Tensor grad, ChunkGrid grid, DemoStep step);
 // merge_apply.cu
-void merge_apply(Stream&, Tensor theta, Tensor weights, ChunkGrid grid, std::span<const SparseIn> peers, float keep, float eta);
+void merge_apply(Stream&, Tensor theta, Tensor weights, ChunkGrid grid, std::span<const SparseIn> peers, float keep,
+                 float eta);
 // apply_candidate.cu
 void apply_candidate(Stream&, Tensor out, Tensor theta, ChunkGrid grid, SparseIn peer, float step);
 // screen.cu

@@ -1,5 +1,5 @@
-// A CUDA stream with the working memory that its operations share. Operations of one stream run one after another, so each may
-// use all of it.
+// A CUDA stream with the working memory that its operations share. Operations of one stream run one after another, so
+// each may use all of it.
 #pragma once
 
 #include "kernels/cuda/cuda.h"

@@ -25,7 +25,8 @@ ChildEnd run_in_child(const std::function<void()>& run) {
     close(pipe_ends[1]);
     ChildEnd end{};
     char buffer[4096];
-    for (ssize_t n; (n = read(pipe_ends[0], buffer, sizeof buffer)) > 0;) end.output.append(buffer, static_cast<size_t>(n));
+    for (ssize_t n; (n = read(pipe_ends[0], buffer, sizeof buffer)) > 0;)
+        end.output.append(buffer, static_cast<size_t>(n));
     close(pipe_ends[0]);
     int status = 0;
     waitpid(child, &status, 0);

@@ -44,7 +44,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
-// ---- Who runs -------------------------------------------------------------------------------------------------------------------
+// ---- Who runs -------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -107,7 +107,7 @@ TEST_CASE("between two barriers threads run in ascending, descending or drawn or
     CHECK(orders(simt::Schedule::random, 5) == orders(simt::Schedule::random, 5));
 }
 
-// ---- Barriers --------------------------------------------------------------------------------------------------------------------
+// ---- Barriers -------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -139,7 +139,7 @@ TEST_CASE("a barrier counts those who have not returned") {
     }
 }
 
-// ---- Races -----------------------------------------------------------------------------------------------------------------------
+// ---- Races ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -222,7 +222,7 @@ TEST_CASE("so does a number drawn by an atomic") {
     CHECK(results.size() == 3);
 }
 
-// ---- Shared memory ---------------------------------------------------------------------------------------------------------------
+// ---- Shared memory --------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -256,11 +256,13 @@ TEST_CASE("shared memory starts as NaN and -1 in every block") {
 
 TEST_CASE("shared memory larger than the launch gave is refused") {
     const std::string error = error_of([] { simt::launch("needs_more", 1, 1, 511, needs_more); });
-    CHECK_CONTAINS(error, "kernel 'needs_more', block (0,0,0), thread (0,0,0): its shared memory has 512 bytes, the launch gave 511");
+    CHECK_CONTAINS(
+        error,
+        "kernel 'needs_more', block (0,0,0), thread (0,0,0): its shared memory has 512 bytes, the launch gave 511");
     simt::launch("needs_more", 1, 1, 512, needs_more);
 }
 
-// ---- Divergence ------------------------------------------------------------------------------------------------------------------
+// ---- Divergence -----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -268,7 +270,8 @@ void half_of_the_block_waits() {
     if (blockIdx.y == 1 && threadIdx.x < 40) {
         __syncthreads();
     } else if (blockIdx.y == 1) {
-        __syncwarp(0x80000000u >> (31 - simt::lane()) | (threadIdx.x == 41 ? 1u : 0u));  // lane 9 waits for lane 0, which waits
+        __syncwarp(0x80000000u >> (31 - simt::lane()) |
+                   (threadIdx.x == 41 ? 1u : 0u));  // lane 9 waits for lane 0, which waits
     }
 }
 void two_lines() {
@@ -315,7 +318,8 @@ TEST_CASE("a barrier that not all threads reach is a deadlock, with names") {
 TEST_CASE("divergence is reported with kernel, block, thread and place") {
     std::vector<int> out(64);
     std::string error = error_of([] { simt::launch("two_lines", 1, 32, 0, two_lines); });
-    CHECK_CONTAINS(error, "kernel 'two_lines', block (0,0,0), thread (1,0,0): divergent barrier: it is in __syncthreads at ");
+    CHECK_CONTAINS(error,
+                   "kernel 'two_lines', block (0,0,0), thread (1,0,0): divergent barrier: it is in __syncthreads at ");
     error = error_of([] { simt::launch("mask", 1, 32, 0, caller_not_in_mask); });
     CHECK_CONTAINS(error, "thread (5,0,0): __syncwarp at ");
     CHECK_CONTAINS(error, "mask 0xdf lacks the calling lane 5");

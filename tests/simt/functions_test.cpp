@@ -25,7 +25,7 @@ void for_each_thread(int threads, const Body& body) {
 
 }  // namespace
 
-// ---- Warp functions --------------------------------------------------------------------------------------------------------------
+// ---- Warp functions -------------------------------------------------------------------------------------------------
 
 TEST_CASE("shuffles, for every width and distance") {
     const auto value_of = [](int lane) { return 100 + lane; };
@@ -92,7 +92,8 @@ TEST_CASE("votes and reductions") {
         CHECK(__match_any_sync(~0u, lane % 2) == (lane % 2 ? 0xaaaaaaaau : 0x55555555u));
         CHECK(__reduce_add_sync(~0u, lane) == 496);
         CHECK(__reduce_add_sync(~0u, 0x80000000u + static_cast<unsigned>(lane)) == 496u);
-        CHECK(__reduce_add_sync(~0u, lane == 0 ? std::numeric_limits<int>::max() : 1) == std::numeric_limits<int>::min() + 30);
+        CHECK(__reduce_add_sync(~0u, lane == 0 ? std::numeric_limits<int>::max() : 1) ==
+              std::numeric_limits<int>::min() + 30);
         CHECK(__reduce_min_sync(~0u, lane - 5) == -5);
         CHECK(__reduce_max_sync(~0u, lane - 50) == -19);
         CHECK(__reduce_max_sync(~0u, static_cast<unsigned>(lane - 5)) == ~0u);
@@ -112,7 +113,8 @@ TEST_CASE("what PTX wrappers are made of: all lanes' values, and work done once"
         for (int i = 0; i < 16; ++i) mine.values[i] = 1000 * t + i;
         for (int round = 0; round < 3; ++round) {
             const Wide* lanes = simt::gather(~0u, mine);
-            for (int lane = 0; lane < 32; ++lane) CHECK(lanes[lane].values[round] == 1000 * (t / 32 * 32 + lane) + round);
+            for (int lane = 0; lane < 32; ++lane)
+                CHECK(lanes[lane].values[round] == 1000 * (t / 32 * 32 + lane) + round);
         }
         const auto transpose = [](const Wide* in, Wide* out) {
             for (int lane = 0; lane < 32; ++lane)
@@ -123,7 +125,7 @@ TEST_CASE("what PTX wrappers are made of: all lanes' values, and work done once"
     });
 }
 
-// ---- Atomics ---------------------------------------------------------------------------------------------------------------------
+// ---- Atomics --------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -214,7 +216,7 @@ TEST_CASE("loads and stores with hints move what they are given") {
     check([](auto* p) { return __ldcv(p); }, [](auto* p, float4 v) { *p = v; });
 }
 
-// ---- Bits ------------------------------------------------------------------------------------------------------------------------
+// ---- Bits -----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("bit functions, bit by bit") {
     std::mt19937 random(1);
@@ -252,13 +254,15 @@ TEST_CASE("bit functions, bit by bit") {
         CHECK(__funnelshift_lc(a, b, shift) == left_clamped);
         CHECK(__funnelshift_rc(a, b, shift) == right_clamped);
 
-        const std::array<unsigned, 8> bytes{a & 255, a >> 8 & 255, a >> 16 & 255, a >> 24, b & 255, b >> 8 & 255, b >> 16 & 255, b >> 24};
-        CHECK(__byte_perm(a, b, selector) == (bytes[selector & 7] | bytes[selector >> 4 & 7] << 8 | bytes[selector >> 8 & 7] << 16 |
-                                              bytes[selector >> 12 & 7] << 24));
+        const std::array<unsigned, 8> bytes{a & 255, a >> 8 & 255, a >> 16 & 255, a >> 24,
+                                            b & 255, b >> 8 & 255, b >> 16 & 255, b >> 24};
+        CHECK(__byte_perm(a, b, selector) == (bytes[selector & 7] | bytes[selector >> 4 & 7] << 8 |
+                                              bytes[selector >> 8 & 7] << 16 | bytes[selector >> 12 & 7] << 24));
         CHECK(__umulhi(a, b) == static_cast<unsigned>(uint64_t{a} * b / 4294967296u));
         // The upper half of a 64-bit product from four 32-bit ones.
         const uint64_t x = wide, y = uint64_t{random()} << 32 | random();
-        const uint64_t low = (x & ~0u) * (y & ~0u), m1 = (x >> 32) * (y & ~0u) + (low >> 32), m2 = (x & ~0u) * (y >> 32) + (m1 & ~0u);
+        const uint64_t low = (x & ~0u) * (y & ~0u), m1 = (x >> 32) * (y & ~0u) + (low >> 32),
+                       m2 = (x & ~0u) * (y >> 32) + (m1 & ~0u);
         CHECK(__umul64hi(x, y) == (x >> 32) * (y >> 32) + (m1 >> 32) + (m2 >> 32));
     }
     CHECK(__mulhi(-3, 5) == -1);
@@ -274,12 +278,13 @@ TEST_CASE("numbers seen as bits") {
     CHECK(__longlong_as_double(0x4000000000000000ll) == 2.0);
 }
 
-// ---- Arithmetic ------------------------------------------------------------------------------------------------------------------
+// ---- Arithmetic -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("each _rn function rounds its exact result once") {
     std::mt19937 random(2);
     std::normal_distribution<float> normal;
-    const auto rounded = [](double exact) { return static_cast<float>(exact); };  // innocuous: double has more than twice the bits
+    // Two roundings are as good as one: double has more than twice the bits.
+    const auto rounded = [](double exact) { return static_cast<float>(exact); };
     for (int round = 0; round < 2000; ++round) {
         const float a = normal(random), b = normal(random), c = normal(random);
         CHECK(__fadd_rn(a, b) == rounded(double{a} + b));

@@ -1,4 +1,5 @@
-// c (M, N) = op(a)·op(b) (+ c) in place of cuBLASLt: operands widened to fp32, the CPU's product, one rounding to c's type.
+// c (M, N) = op(a)·op(b) (+ c) in place of cuBLASLt: operands widened to fp32, the CPU's product, one rounding to c's
+// type.
 #include "kernels/bf16.h"
 #include "kernels/cuda/ops.h"
 #include "tests/simt/simt_memory.h"

@@ -10,7 +10,8 @@ namespace simt {
 
 // Those of one thread. The hardware may carry a copy out at any time between its start and the wait for its group. Here
 // it happens in the wait, which finds a read that nobody waited for; or at once, which finds a copy over what others
-// still read: that under Schedule::reversed, and for half of the threads under Schedule::random, where warps drift apart.
+// still read: that under Schedule::reversed, and for half of the threads under Schedule::random, where warps drift
+// apart.
 class PendingCopies {
   public:
     struct Copy {

@@ -36,7 +36,8 @@ class SimtDevice final : public Device {
 
     void* allocate(int64_t bytes) override {
         if (bytes > free_bytes())
-            fail(ExitCode::device, "not enough GPU memory: {:.1f} MiB asked for, {:.1f} MiB free; use a smaller batch or model",
+            fail(ExitCode::device,
+                 "not enough GPU memory: {:.1f} MiB asked for, {:.1f} MiB free; use a smaller batch or model",
                  static_cast<double>(bytes) / (1 << 20), static_cast<double>(free_bytes()) / (1 << 20));
         void* memory = simt::device_allocate(bytes, 0);
         sizes_[memory] = bytes;

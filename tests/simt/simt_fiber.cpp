@@ -10,12 +10,13 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// ---- The switch -----------------------------------------------------------------------------------------------------------
-// A function call may change any register but six: whoever calls simt_switch_stack has saved all others. So the six and the
-// stack pointer are all there is to exchange. (ucontext does the same with a system call for the signal mask: 15 times slower.)
+// ---- The switch -----------------------------------------------------------------------------------------------------
+// A function call may change any register but six: whoever calls simt_switch_stack has saved all others. So the six and
+// the stack pointer are all there is to exchange. (ucontext does the same with a system call for the signal mask: 15
+// times slower.)
 #if !defined(SIMT_UCONTEXT)
-// Pushes the six, stores the stack pointer in *from, takes over the stack pointer `to`, pops the six that lie there, and
-// returns to where that side called (or, the first time, into its entry function).
+// Pushes the six, stores the stack pointer in *from, takes over the stack pointer `to`, pops the six that lie there,
+// and returns to where that side called (or, the first time, into its entry function).
 extern "C" void simt_switch_stack(void** from, void* to);
 asm(R"(
     .pushsection .text
@@ -51,8 +52,8 @@ std::size_t page_bytes() {
     return bytes;
 }
 
-// Stacks lie a whole number of pages apart. If all began at the same place of a page, they would all want the same few lines of
-// the first-level cache, so each begins a little deeper than the one before.
+// Stacks lie a whole number of pages apart. If all began at the same place of a page, they would all want the same few
+// lines of the first-level cache, so each begins a little deeper than the one before.
 std::size_t next_stagger() {
     static thread_local unsigned made = 0;
     return made++ % 16 * 192;
@@ -66,7 +67,8 @@ thread_local Fiber* left_last = nullptr;
 }  // namespace
 
 Fiber::Fiber(void (*entry)()) : stack_size_(stack_bytes) {
-    void* memory = mmap(nullptr, page_bytes() + stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        mmap(nullptr, page_bytes() + stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     mapping_ = static_cast<unsigned char*>(memory);
     mprotect(mapping_, page_bytes(), PROT_NONE);

@@ -21,8 +21,8 @@ class Fiber {
   public:
     // The stack that the caller is on.
     Fiber() = default;
-    // A stack of its own, `entry` being called at the first switch to it; it never returns. Running over the end of the stack
-    // ends the program (SIGSEGV on a guard page). Throws std::bad_alloc.
+    // A stack of its own, `entry` being called at the first switch to it; it never returns. Running over the end of the
+    // stack ends the program (SIGSEGV on a guard page). Throws std::bad_alloc.
     explicit Fiber(void (*entry)());
     ~Fiber();  // of one that is not running; what its frames hold is not destroyed
     Fiber(const Fiber&) = delete;

@@ -1,5 +1,5 @@
-// CUDA's device functions, with the meaning that its programming guide gives them. What a GPU computes approximately (__expf,
-// rsqrtf) is exact here to rounding.
+// CUDA's device functions, with the meaning that its programming guide gives them. What a GPU computes approximately
+// (__expf, rsqrtf) is exact here to rounding.
 #pragma once
 
 #include "simt_grid.h"
@@ -14,7 +14,7 @@
 #include <cstring>
 #include <limits>
 
-// ---- Shared memory and barriers -------------------------------------------------------------------------------------------------
+// ---- Shared memory and barriers -------------------------------------------------------------------------------------
 
 namespace templar::cuda {
 
@@ -26,7 +26,9 @@ Storage& shared_storage() {
 
 }  // namespace templar::cuda
 
-inline void __syncthreads(simt::Where where = simt::Where::current()) { simt::barrier(false, {"__syncthreads", where}); }
+inline void __syncthreads(simt::Where where = simt::Where::current()) {
+    simt::barrier(false, {"__syncthreads", where});
+}
 inline int __syncthreads_count(int predicate, simt::Where where = simt::Where::current()) {
     return simt::barrier(predicate != 0, {"__syncthreads_count", where}).with_predicate;
 }
@@ -38,9 +40,9 @@ inline int __syncthreads_and(int predicate, simt::Where where = simt::Where::cur
     return arrivals.with_predicate == arrivals.threads;
 }
 
-// ---- Warp functions -------------------------------------------------------------------------------------------------------------
-// Each is the one exchange: all lanes of the mask bring a value, each takes what it needs. __activemask() is left out on purpose:
-// what it returns is chance.
+// ---- Warp functions -------------------------------------------------------------------------------------------------
+// Each is the one exchange: all lanes of the mask bring a value, each takes what it needs. __activemask() is left out
+// on purpose: what it returns is chance.
 
 inline void __syncwarp(unsigned mask = ~0u, simt::Where where = simt::Where::current()) {
     const int nothing = 0;
@@ -79,8 +81,8 @@ unsigned vote(unsigned mask, T value, Condition condition, Place place) {
 
 }  // namespace simt
 
-// `width` (a power of two) cuts the warp into groups that do not see each other; a lane whose source would lie outside of its
-// group keeps its own value (__shfl_xor_sync may read from an earlier group).
+// `width` (a power of two) cuts the warp into groups that do not see each other; a lane whose source would lie outside
+// of its group keeps its own value (__shfl_xor_sync may read from an earlier group).
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, simt::Where where = simt::Where::current()) {
     const int first = simt::lane() & -width;
@@ -141,7 +143,7 @@ inline unsigned __reduce_xor_sync(unsigned mask, unsigned value, simt::Where whe
     return simt::reduce(mask, value, [](unsigned a, unsigned b) { return a ^ b; }, {"__reduce_xor_sync", where});
 }
 
-// ---- Atomics: real ones, since blocks run in parallel. None on floats: their sums would depend on the order. ----------------------
+// ---- Atomics: real ones, since blocks run in parallel. None on floats: their sums would depend on the order. --------
 
 template <class T>
 concept simt_atomic = simt_word<T> || std::same_as<T, unsigned long long>;
@@ -208,7 +210,7 @@ T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T
 inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 inline void __threadfence_block() {}
 
-// ---- Loads and stores with cache hints ----------------------------------------------------------------------------------------------
+// ---- Loads and stores with cache hints ------------------------------------------------------------------------------
 
 template <class T> T __ldg(const T* address) { return *address; }
 template <class T> T __ldca(const T* address) { return *address; }
@@ -221,7 +223,7 @@ template <class T> void __stcg(T* address, std::type_identity_t<T> value) { *add
 template <class T> void __stcs(T* address, std::type_identity_t<T> value) { *address = value; }
 template <class T> void __stwt(T* address, std::type_identity_t<T> value) { *address = value; }
 
-// ---- Bits ---------------------------------------------------------------------------------------------------------------------------
+// ---- Bits -----------------------------------------------------------------------------------------------------------
 
 constexpr int __popc(unsigned x) { return std::popcount(x); }
 constexpr int __popcll(unsigned long long x) { return std::popcount(x); }
@@ -235,7 +237,8 @@ constexpr unsigned __brev(unsigned x) {
     return result;
 }
 constexpr unsigned long long __brevll(unsigned long long x) {
-    return static_cast<unsigned long long>(__brev(static_cast<unsigned>(x))) << 32 | __brev(static_cast<unsigned>(x >> 32));
+    return static_cast<unsigned long long>(__brev(static_cast<unsigned>(x))) << 32 |
+           __brev(static_cast<unsigned>(x >> 32));
 }
 // 32 bits of high:low, shifted by shift mod 32; the _lc and _rc forms shift by 32 at most.
 constexpr unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
@@ -271,7 +274,7 @@ constexpr float __int_as_float(int x) { return std::bit_cast<float>(x); }
 constexpr long long __double_as_longlong(double x) { return std::bit_cast<long long>(x); }
 constexpr double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
 
-// ---- Arithmetic ---------------------------------------------------------------------------------------------------------------------
+// ---- Arithmetic -----------------------------------------------------------------------------------------------------
 // _rn: IEEE, rounded to nearest, never fused with a neighbour. (This build fuses nothing: -ffp-contract=off.)
 
 inline float __fadd_rn(float a, float b) { return a + b; }
@@ -323,7 +326,8 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
-// ---- Conversions: to nearest (_rn), down, up, to zero; out of range the nearest there is, NaN 0 (64 bits: the smallest) --------------
+// ---- Conversions: to nearest (_rn), down, up, to zero; out of range the nearest there is, NaN 0 (64 bits: the
+// smallest)
 
 namespace simt {
 

@@ -39,9 +39,10 @@ bool same(const Place& a, const Place& b) {
            same(a.where.file_name(), b.where.file_name());
 }
 
-// ---- What a block consists of -------------------------------------------------------------------------------------------------
+// ---- What a block consists of ---------------------------------------------------------------------------------------
 
-// A thread's way out of its kernel after Block::failure was set: thrown from where it is, caught in its fiber's first frame.
+// A thread's way out of its kernel after Block::failure was set: thrown from where it is, caught in its fiber's first
+// frame.
 struct Failure {};
 
 void run_threads();
@@ -93,8 +94,8 @@ struct WaitingList {
     }
 };
 
-// Lanes of a warp that exchange values under one mask. There are two sets of values, used in turn: when a lane brings its next
-// value, others may not have read the last ones; when it brings the one after, they must have.
+// Lanes of a warp that exchange values under one mask. There are two sets of values, used in turn: when a lane brings
+// its next value, others may not have read the last ones; when it brings the one after, they must have.
 struct Meeting {
     unsigned mask = 0;
     WaitingList<32> waiting;
@@ -157,7 +158,7 @@ struct Block {
 
 constinit thread_local Block* current = nullptr;
 
-// ---- Who runs next ----------------------------------------------------------------------------------------------------------------
+// ---- Who runs next --------------------------------------------------------------------------------------------------
 
 uint3 index_of(unsigned thread) {
     if (blockDim.y * blockDim.z == 1) return {thread, 0, 0};
@@ -205,7 +206,8 @@ Runner* idle_runner(Block& block) {
     }
     std::string what = "deadlock:";
     for (const auto& [place, group] : groups)
-        what += fmt::format(" {} thread(s) wait in {}, the first is {};", group.threads, place, to_string(group.first->index));
+        what += fmt::format(" {} thread(s) wait in {}, the first is {};", group.threads, place,
+                            to_string(group.first->index));
     fail(block, fmt::format("{} {} of {} have returned", what, block.threads - block.alive, block.threads));
 }
 
@@ -230,7 +232,8 @@ void switch_to_next(Block& block) {
 void show_position(const Block& block) {
     threadIdx = block.running->index;
     const unsigned cluster = static_cast<unsigned>(block.kernel.cluster);
-    if (cluster > 1) blockIdx.y = blockIdx.y / cluster * cluster + static_cast<unsigned>(block.block_of(*block.running));
+    if (cluster > 1)
+        blockIdx.y = blockIdx.y / cluster * cluster + static_cast<unsigned>(block.block_of(*block.running));
 }
 
 // For a thread that has put itself on a list.
@@ -239,7 +242,7 @@ void wait(Block& block) {
     show_position(block);
 }
 
-// ---- The life of a thread -----------------------------------------------------------------------------------------------------------
+// ---- The life of a thread -------------------------------------------------------------------------------------------
 
 // Threads that have returned count as arrived.
 void release_barrier_if_complete(Block& block) {
@@ -253,7 +256,8 @@ void run_thread(Block& block, Runner& self) {
     self.thread = thread_to_start(block);
     self.index = index_of(static_cast<unsigned>(self.thread % block.threads_of_block));
     show_position(block);
-    self.copies.start(block.order == Schedule::reversed || (block.order == Schedule::random && block.random() % 2 == 0));
+    self.copies.start(block.order == Schedule::reversed ||
+                      (block.order == Schedule::random && block.random() % 2 == 0));
     ++block.started;
     block.kernel.call(block.kernel.arguments);
     if (!self.copies.none()) fail_thread("it returned before its copies had arrived");
@@ -278,13 +282,14 @@ void run_threads() {
             }
         } catch (const Failure&) {
         } catch (const std::exception& error) {
-            block.failure = fmt::format("thread {}: an exception left the kernel: {}", to_string(threadIdx), error.what());
+            block.failure =
+                fmt::format("thread {}: an exception left the kernel: {}", to_string(threadIdx), error.what());
         }
         self.fiber.switch_to(block.outside);
     }
 }
 
-// ---- The life of a block ------------------------------------------------------------------------------------------------------------
+// ---- The life of a block --------------------------------------------------------------------------------------------
 
 void prepare(Block& block, const Kernel& kernel, std::size_t shared_bytes, Schedule order, unsigned block_seed) {
     block.kernel = kernel;
@@ -343,7 +348,8 @@ void refuse_what_a_gpu_refuses(const Kernel& kernel, dim3 grid, dim3 block, std:
     if (shared_bytes > max_shared) refuse(fmt::format("{} bytes of shared memory", shared_bytes));
     const uint64_t cluster = static_cast<uint64_t>(kernel.cluster);
     if (cluster > 1 && (grid.y % cluster != 0 || threads % 32 != 0 || threads * cluster > max_threads))
-        refuse(fmt::format("clusters of {} blocks in a grid of {}, {} threads each", cluster, to_string(grid), threads));
+        refuse(
+            fmt::format("clusters of {} blocks in a grid of {}, {} threads each", cluster, to_string(grid), threads));
     if (current) refuse("a kernel cannot start another");
 }
 
@@ -351,7 +357,8 @@ void refuse_what_a_gpu_refuses(const Kernel& kernel, dim3 grid, dim3 block, std:
 
 void check_pointer(const char* kernel, int index, const void* pointer) {
     if (pointer && is_out_of_reach(pointer, 0))
-        templar::fail(templar::ExitCode::device, "kernel '{}': argument {} does not point into device memory", kernel, index);
+        templar::fail(templar::ExitCode::device, "kernel '{}': argument {} does not point into device memory", kernel,
+                      index);
 }
 
 void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
@@ -384,7 +391,7 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block, std::size_t shared_by
     if (failed) templar::fail(templar::ExitCode::device, "{}", failure);
 }
 
-// ---- For device functions -----------------------------------------------------------------------------------------------------------
+// ---- For device functions -------------------------------------------------------------------------------------------
 
 void fail_thread(const std::string& what) { fail(*current, fmt::format("thread {}: {}", to_string(threadIdx), what)); }
 
@@ -401,7 +408,8 @@ void* shared_memory(std::size_t bytes) {
 int block_of_cluster() { return current->block_of(*current->running); }
 
 void* shared_memory_of_block(int block) {
-    if (block < 0 || block >= current->kernel.cluster) fail_thread(fmt::format("there is no block {} in the cluster", block));
+    if (block < 0 || block >= current->kernel.cluster)
+        fail_thread(fmt::format("there is no block {} in the cluster", block));
     return current->shared.get() + block * current->shared_distance;
 }
 

@@ -19,17 +19,18 @@ inline constexpr int warpSize = 32;
 
 namespace simt {
 
-// ---- Settings of the calling OS thread --------------------------------------------------------------------------------------
-// The order in which blocks, the threads of a block and the waiting ones run: ascending, descending, or drawn by `seed`.
+// ---- Settings of the calling OS thread ------------------------------------------------------------------------------
+// The order in which blocks, the threads of a block and the waiting ones run: ascending, descending, or drawn by
+// `seed`.
 enum class Schedule { fifo, reversed, random };
 inline constinit thread_local Schedule schedule = Schedule::fifo;
 inline constinit thread_local unsigned seed = 1;
 
-// Blocks, neighbours along y, that make a cluster in the launches of this OS thread. A cluster runs as one block would, with
-// shared memory of its own for each block: __syncthreads() in it would wait for the whole cluster.
+// Blocks, neighbours along y, that make a cluster in the launches of this OS thread. A cluster runs as one block would,
+// with shared memory of its own for each block: __syncthreads() in it would wait for the whole cluster.
 inline constinit thread_local int cluster_size = 1;
 
-// ---- Launch -----------------------------------------------------------------------------------------------------------------
+// ---- Launch ---------------------------------------------------------------------------------------------------------
 // A kernel with its arguments.
 struct Kernel {
     const char* name;
@@ -46,8 +47,8 @@ void check_argument(const char* kernel, int index, const T& argument) {
     if constexpr (std::is_pointer_v<T>) check_pointer(kernel, index, argument);
 }
 
-// Runs the whole grid and returns when it is done. Throws templar::Error(device) when the launch is one that a GPU refuses, or
-// a thread did what the head of simt.h lists.
+// Runs the whole grid and returns when it is done. Throws templar::Error(device) when the launch is one that a GPU
+// refuses, or a thread did what the head of simt.h lists.
 template <class... Parameters>
 void launch(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, void (*kernel)(Parameters...),
             std::type_identity_t<Parameters>... arguments) {
@@ -66,7 +67,7 @@ void launch(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, v
     run_grid({name, run, &call, cluster_size}, grid, block, shared_bytes);
 }
 
-// ---- For device functions: called by a running CUDA thread ----------------------------------------------------------------------
+// ---- For device functions: called by a running CUDA thread ----------------------------------------------------------
 // Where a thread waits: in which function, called where in the source.
 struct Place {
     const char* function;
@@ -91,19 +92,22 @@ void* shared_memory_of_block(int block);
 // The running thread's copies. A thread has to wait for all of them before it returns.
 PendingCopies& pending_copies();
 
-// Waits until all threads of the block that have not returned are here. Result: how many came, and how many with `predicate`.
+// Waits until all threads of the block that have not returned are here. Result: how many came, and how many with
+// `predicate`.
 struct Arrivals {
     int threads, with_predicate;
 };
 Arrivals barrier(bool predicate, Place place);
 
-// For instructions that wait for a change in memory (mbarrier): sleeps until another thread of the block calls wake() for it.
+// For instructions that wait for a change in memory (mbarrier): sleeps until another thread of the block calls wake()
+// for it.
 void wait_on(const void* memory, Place place);
 void wake(const void* memory);
 
-// Waits until all lanes named in `mask` are here, each bringing `bytes` bytes (at most max_lane_bytes). Returns what they brought:
-// lane l's at l·bytes, those of lanes outside of the mask being 0xff. `once(in, out)`, if any, is called by the last to arrive and
-// makes of it what is returned instead, at most 32·max_lane_bytes. Valid until the thread's next exchange with this mask.
+// Waits until all lanes named in `mask` are here, each bringing `bytes` bytes (at most max_lane_bytes). Returns what
+// they brought: lane l's at l·bytes, those of lanes outside of the mask being 0xff. `once(in, out)`, if any, is called
+// by the last to arrive and makes of it what is returned instead, at most 32·max_lane_bytes. Valid until the thread's
+// next exchange with this mask.
 inline constexpr std::size_t max_lane_bytes = 64;
 using Once = void (*)(const void* in, void* out);
 const void* exchange(unsigned mask, const void* mine, std::size_t bytes, Once once, Place place);
@@ -115,8 +119,8 @@ const T* gather(unsigned mask, const T& mine, Where where = Where::current()) {
     return static_cast<const T*>(exchange(mask, &mine, sizeof(T), nullptr, {"gather", where}));
 }
 
-// The same, worked on once for the warp instead of by every lane: once(in, out), a lambda without captures, turns the 32 lanes' values
-// into the 32 results.
+// The same, worked on once for the warp instead of by every lane: once(in, out), a lambda without captures, turns the
+// 32 lanes' values into the 32 results.
 template <class Out, class In, class Once32>
 Out compute_once(unsigned mask, const In& mine, Once32, Where where = Where::current()) {
     static_assert(std::is_trivially_copyable_v<In> && sizeof(In) <= max_lane_bytes);

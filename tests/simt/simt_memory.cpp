@@ -34,7 +34,8 @@ struct Registry {
 
     void set_open(const unsigned char* address, const Allocation& allocation, bool open) {
 #if defined(__SANITIZE_ADDRESS__)
-        (open ? __asan_unpoison_memory_region : __asan_poison_memory_region)(address, static_cast<size_t>(allocation.bytes));
+        (open ? __asan_unpoison_memory_region : __asan_poison_memory_region)(address,
+                                                                             static_cast<size_t>(allocation.bytes));
 #else
         static_cast<void>(address);
         mprotect(allocation.pages, static_cast<size_t>(allocation.usable), open ? PROT_READ | PROT_WRITE : PROT_NONE);
@@ -70,7 +71,8 @@ void* device_allocate(int64_t bytes, unsigned char fill) {
     const int64_t page = sysconf(_SC_PAGESIZE);
     const int64_t placed = round_up(bytes > 0 ? bytes : 1, alignment);
     made.usable = round_up(placed, page);
-    void* memory = mmap(nullptr, static_cast<size_t>(made.usable + page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory = mmap(nullptr, static_cast<size_t>(made.usable + page), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     made.pages = static_cast<unsigned char*>(memory);
     mprotect(made.pages + made.usable, static_cast<size_t>(page), PROT_NONE);

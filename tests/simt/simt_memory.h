@@ -1,9 +1,9 @@
 // The emulated GPU's memory. It is ordinary memory under guard:
-//   - Host code that touches it is stopped, as it would be on a machine with a GPU: it can be read and written only while a
-//     DeviceAccess exists (launch() and the copies make one). A stray access ends the program with SIGSEGV or, under the address
-//     sanitizer, with "use-after-poison" and a stack trace.
-//   - Each allocation has its own place, with nothing behind it: the address sanitizer reports the first byte beyond, other
-//     builds SIGSEGV within 256.
+//   - Host code that touches it is stopped, as it would be on a machine with a GPU: it can be read and written only
+//     while a DeviceAccess exists (launch() and the copies make one). A stray access ends the program with SIGSEGV or,
+//     under the address sanitizer, with "use-after-poison" and a stack trace.
+//   - Each allocation has its own place, with nothing behind it: the address sanitizer reports the first byte beyond,
+//     other builds SIGSEGV within 256.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The few functions of CUDA's host interface that kernels/cuda/*.cu use beside launch(). Work is done when a call returns, so
-// that streams and waiting for them mean nothing.
+// The few functions of CUDA's host interface that kernels/cuda/*.cu use beside launch(). Work is done when a call
+// returns, so that streams and waiting for them mean nothing.
 #pragma once
 
 #include "simt_memory.h"
@@ -15,7 +15,9 @@ enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
 inline const char* cudaGetErrorName(cudaError_t error) {
     return error == cudaSuccess ? "cudaSuccess" : "cudaErrorInvalidValue";
 }
-inline const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : "invalid argument"; }
+inline const char* cudaGetErrorString(cudaError_t error) {
+    return error == cudaSuccess ? "no error" : "invalid argument";
+}
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 

@@ -80,7 +80,8 @@ TEST_CASE("bf16 is NVIDIA's, bit for bit") {
     std::vector<float> widened(bits.size());
     nvidia_from_bf16(bits.data(), widened.data(), std::ssize(bits));
     for (size_t i = 0; i < bits.size(); ++i)
-        different += std::bit_cast<uint32_t>(widened[i]) != std::bit_cast<uint32_t>(__bfloat162float(__ushort_as_bfloat16(bits[i])));
+        different += std::bit_cast<uint32_t>(widened[i]) !=
+                     std::bit_cast<uint32_t>(__bfloat162float(__ushort_as_bfloat16(bits[i])));
     CHECK(different == 0);
 }
 

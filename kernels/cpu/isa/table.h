@@ -1,6 +1,7 @@
 // The CPU operations of one instruction set. The .cpp files of this folder are compiled once per instruction set
-// (CMakeLists.txt: kernel_isa), each time into the namespace templar::TEMPLAR_ISA. They use no inline function of another
-// header with external linkage that a compiler might not inline: the linker would keep one copy for all instruction sets.
+// (CMakeLists.txt: kernel_isa), each time into the namespace templar::TEMPLAR_ISA. They use no inline function of
+// another header with external linkage that a compiler might not inline: the linker would keep one copy for all
+// instruction sets.
 #pragma once
 
 #include "kernels/ops.h"

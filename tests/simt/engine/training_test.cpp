@@ -118,14 +118,17 @@ TEST_CASE("losses, logits and gradients of a model on the device are the CPU's")
             test::set_schedule(schedule);
             const Batch data(static_cast<uint64_t>(schedule));
             there.grads.fill_zero(), here.grads.fill_zero();
-            const auto got = there.model.forward_backward(there.readable(), there.grads.tensor(), data.tokens, data.labels, 1);
-            const auto want = here.model.forward_backward(here.readable(), here.grads.tensor(), data.tokens, data.labels, 1);
+            const auto got =
+                there.model.forward_backward(there.readable(), there.grads.tensor(), data.tokens, data.labels, 1);
+            const auto want =
+                here.model.forward_backward(here.readable(), here.grads.tensor(), data.tokens, data.labels, 1);
             CHECK(distance(got.wait(), want.wait()) < tolerance(type));
             const std::vector<float> a = there.grads.download(), b = here.grads.download();
             for (const Parameter& parameter : llama_parameters(config)) {
                 INFO(parameter.name);
                 const auto part = [&](const std::vector<float>& all) {
-                    return std::span(all).subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.numel));
+                    return std::span(all).subspan(static_cast<size_t>(parameter.offset),
+                                                  static_cast<size_t>(parameter.numel));
                 };
                 CHECK(distance(part(a), part(b)) < 3 * tolerance(type));
             }

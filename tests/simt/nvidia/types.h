@@ -1,5 +1,5 @@
-// What NVIDIA's headers say of the types that simt_types.h declares again. Both use the same names, so theirs live in a library
-// of their own (types.cpp), which is built where the headers are.
+// What NVIDIA's headers say of the types that simt_types.h declares again. Both use the same names, so theirs live in a
+// library of their own (types.cpp), which is built where the headers are.
 #pragma once
 
 #include <cstddef>
