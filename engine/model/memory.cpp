@@ -54,7 +54,7 @@ std::string MemoryPlan::table(int64_t batch) const {
         line(group.name, group.bytes), text += fmt::format("{:>16.3f}\n", mib(group.bytes) / sequences);
     line("all activations", activation_bytes),
         text += fmt::format("{:>16.3f}\n", mib(activation_bytes) / sequences);
-    line("in all", activation_bytes + weight_bytes + (training + master) * fp32_bytes), text += '\n';
+    line("in all, before the optimiser", activation_bytes + weight_bytes + (training + master) * fp32_bytes), text += '\n';
     return text;
 }
 
