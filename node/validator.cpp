@@ -49,13 +49,14 @@ Validator::Validator(const ValidatorOptions& options, Clock& clock, const std::a
       follower_(options.node, "validator", clock, stop),
       gauntlet_(follower_.description().gauntlet),
       gradient_(follower_.device(), DType::f32, follower_.replica().layout().parameters),
+      candidate_(follower_.device(), follower_.device().compute_type(), follower_.replica().layout().parameters),
       model_(follower_.device(), follower_.description().model, options.micro_batch, follower_.description().seq,
              Pass::training),
       loss_(model_, follower_.corpus(), {follower_.description().page_sequences, follower_.description().seq},
             follower_.description().end_token),
       heldout_loss_(model_, follower_.heldout(), {1, follower_.description().seq},
                     follower_.description().end_token),
-      stage2_(follower_.device(), loss_, follower_.replica().layout().parameters) {
+      stage2_(loss_, candidate_.tensor()) {
     const auto& validators = follower_.description().validators;
     for (size_t i = 0; i < validators.size(); ++i)
         if (validators[i].hotkey == follower_.identity().hotkey()) rank_ = static_cast<int64_t>(i);

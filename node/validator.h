@@ -73,6 +73,7 @@ class Validator {
     int64_t rank_ = -1;
     Gauntlet gauntlet_;
     DeviceArray gradient_;  // of the window's random sample, for the first-order screen
+    DeviceArray candidate_;  // the weights that stage 2 tries
     Llama model_;
     MeanLoss loss_, heldout_loss_;
     Stage2 stage2_;

@@ -44,7 +44,7 @@ sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanit
 if [ -n "$sanitizer" ]; then
     for tool in memcheck racecheck synccheck; do
         step "$tool" timeout 1200 "$sanitizer" --tool "$tool" --error-exitcode 1 "$build/bin/test_simt" --no-version \
-            -tc="every operation agrees*"
+            -tc="every operation agrees*,every version*"
     done
 else
     echo "skipped: memcheck, racecheck, synccheck: no compute-sanitizer in PATH or /usr/local/cuda/bin"

@@ -12,9 +12,9 @@ Evaluation Stage2::evaluate(Replica& replica, std::span<const uint8_t> payload, 
     Evaluation evaluation;
     evaluation.own_before = losses_(replica.weights(), own);
     evaluation.random_before = random_before;
-    replica.candidate(candidate_.tensor(), payload, step);
-    evaluation.own_after = losses_(candidate_.tensor(), own);
-    evaluation.random_after = losses_(candidate_.tensor(), random);
+    replica.candidate(candidate_, payload, step);
+    evaluation.own_after = losses_(candidate_, own);
+    evaluation.random_after = losses_(candidate_, random);
     return evaluation;
 }
 

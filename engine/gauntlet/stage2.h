@@ -10,9 +10,8 @@ namespace templar {
 
 class Stage2 {
   public:
-    // `losses` and the device outlive this object; `parameters`: of the model.
-    Stage2(Device& device, MeanLoss& losses, int64_t parameters)
-        : losses_(losses), candidate_(device, device.compute_type(), parameters) {}
+    // candidate: room for a model's weights in the device's compute type. It and `losses` outlive this object.
+    Stage2(MeanLoss& losses, Tensor candidate) : losses_(losses), candidate_(candidate) {}
 
     // Losses at theta and at theta - step·sign(decode(payload)) on `own` and `random`.
     // `random_before` is the loss at theta on `random`, the same for every peer of a window: measured once by
@@ -23,7 +22,7 @@ class Stage2 {
 
   private:
     MeanLoss& losses_;
-    DeviceArray candidate_;
+    Tensor candidate_;
 };
 
 // First-order prediction, for each payload, of how far the loss falls when step·sign(decode(payload)) is taken from theta:

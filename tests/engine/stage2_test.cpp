@@ -81,7 +81,8 @@ struct Fixture {
     Replica replica{cpu(2), layout, genesis_weights(config, 3)};
     Llama model{cpu(2), config, 3, shape.seq, Pass::inference};  // 3: the last batch of 8 sequences is not full
     MeanLoss mean_loss{model, *corpus, shape, end_token};
-    Stage2 stage2{cpu(2), mean_loss, parameter_count(model.config())};
+    DeviceArray candidate{cpu(2), DType::f32, parameter_count(config)};
+    Stage2 stage2{mean_loss, candidate.tensor()};
 
     Bytes payload_of(const std::vector<float>& grads, float scale = 1.0f) {
         Bytes payload(static_cast<size_t>(layout.payload_bytes));
