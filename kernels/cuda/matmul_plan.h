@@ -45,7 +45,7 @@ using MatmulAlgorithm = std::array<uint64_t, 8>;
 // depends on: the version of the library and the GPU. A choice holds only for its own machine.
 std::string plan_line(std::string_view machine, const MatmulShape& shape, const MatmulAlgorithm& algorithm);
 
-// The choices for `machine`; of two for one shape the first. A last line that was not finished is left out.
+// The choices for `machine`; of two for one shape the last. A last line that was not finished is left out.
 // Throws Error(input) on any other that is no plan; `name` is the file's, for the error.
 std::map<MatmulShape, MatmulAlgorithm> read_plans(std::string_view text, std::string_view machine,
                                                   std::string_view name);
