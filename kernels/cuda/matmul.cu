@@ -122,10 +122,14 @@ float median(std::vector<float> values) {
     return values[values.size() / 2];
 }
 
-// One write() at the end of the file, so that lines of two processes do not mix.
+// One write() at the end of the file, so that lines of two processes do not mix. A line that a crash or a full disk cut short is
+// removed first: the new one would be glued to it.
 void append_line(const std::string& file, const std::string& line) {
+    const std::string before = std::filesystem::exists(file) ? read_text_file(file, longest_file) : "";
+    const size_t whole = before.rfind('\n') + 1;  // 0 where there is none
     const Descriptor out(open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
-    if (!out || write(out.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    const bool mended = out && (whole == before.size() || ftruncate(out.get(), static_cast<off_t>(whole)) == 0);
+    if (!mended || write(out.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
         fail(ExitCode::storage, "{}: cannot add a line; choose another file for the plans of matrix products",
              file);
 }

@@ -134,6 +134,13 @@ TEST_CASE("choices are kept in a file for the same library and GPU") {
     CHECK(fake.ran == std::vector<uint64_t>{2, 2});
     CHECK(read_text_file(file, 1 << 20) == kept);
 
+    std::filesystem::resize_file(file, kept.size() - 5);  // killed while it wrote the second
+    run();
+    CHECK(fake.choices == 1);
+    CHECK(read_text_file(file, 1 << 20) == kept);
+    run();
+    CHECK(fake.choices == 0);
+
     fake.fails = {2};  // kept, but it runs no more
     run();
     CHECK(fake.choices == 2);
