@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "kernels/thread_communicator.h"
 #include "tests/cpu.h"
+#include "tests/distance.h"
 
 #include <doctest/doctest.h>
 
@@ -12,7 +13,7 @@
 #include <cmath>
 
 using namespace templar;
-using test::cpu, test::flat;
+using test::cpu, test::distance, test::flat;
 
 namespace {
 
@@ -101,15 +102,6 @@ struct Counts {
         }
     };
 };
-
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-    double squares = 0, size = 0;
-    for (size_t i = 0; i < a.size(); ++i) {
-        squares += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-        size += double(b[i]) * b[i];
-    }
-    return std::sqrt(squares / size);
-}
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "engine/optim/adamw.h"
+#include "tests/distance.h"
 #include "tests/engine/allocation_count.h"
 #include "tests/cpu.h"
 
@@ -14,8 +15,7 @@
 #include <numeric>
 
 using namespace templar;
-using test::cpu, test::flat, test::values;
-using test::cpu, test::flat, test::values;
+using test::cpu, test::distance, test::flat, test::values;
 
 namespace {
 
@@ -63,15 +63,6 @@ std::vector<float> gradient(Llama& model, const std::vector<float>& params, Batc
     std::vector<float> grads(params.size());
     batch.take(model.forward_backward(flat(params), flat(grads), batch.tokens, batch.labels, scale));
     return grads;
-}
-
-double distance(std::span<const float> a, std::span<const float> b) {
-    double squares = 0, size = 0;
-    for (size_t i = 0; i < a.size(); ++i) {
-        squares += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-        size += double(b[i]) * b[i];
-    }
-    return std::sqrt(squares / size);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "engine/parallel/data_parallel.h"
 
 #include "base/random.h"
+#include "tests/distance.h"
 #include "tests/simt/test_device.h"
 
 #include <doctest/doctest.h>
@@ -9,6 +10,7 @@
 #include <cmath>
 
 using namespace templar;
+using test::distance;
 
 namespace {
 
@@ -56,15 +58,6 @@ Result train(int ranks, DType type, const Layout& layout) {
     result.gradient = trainer.gradient();
     result.momentum = trainer.momentum();
     return result;
-}
-
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-    double squares = 0, size = 0;
-    for (size_t i = 0; i < a.size(); ++i) {
-        squares += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-        size += double(b[i]) * b[i];
-    }
-    return std::sqrt(squares / size);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "kernels/bf16.h"
 #include "kernels/cases/with_table.h"
 #include "tests/cpu.h"
+#include "tests/distance.h"
 #include "tests/golden_roots.h"
 #include "tests/simt/test_device.h"
 
@@ -19,7 +20,7 @@
 #include <numeric>
 
 using namespace templar;
-using test::cpu, test::flat, test::test_device;
+using test::cpu, test::distance, test::flat, test::test_device;
 
 namespace {
 
@@ -66,16 +67,6 @@ struct Batch {
 };
 
 double sum(std::span<const float> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
-
-// |a - b| / |b|
-double distance(std::span<const float> a, std::span<const float> b) {
-    double squares = 0, size = 0;
-    for (size_t i = 0; i < a.size(); ++i) {
-        squares += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
-        size += double(b[i]) * b[i];
-    }
-    return std::sqrt(squares / size);
-}
 
 // A model, its weights, gradients and optimiser on one device.
 struct Training {
