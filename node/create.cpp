@@ -5,6 +5,7 @@
 #include "engine/model/llama.h"
 #include "engine/replica/replica.h"
 #include "net/swarm/objects.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/shards.h"
 #include "weights/safetensors.h"
 
@@ -88,7 +89,7 @@ CreatedRun create_run_from_text(const CreateOptions& options, Clock& clock) {
 
     say(fmt::format("training a tokenizer of {} tokens on {:.1f} MB of text", description.model.vocab_size,
                     static_cast<double>(bytes) / 1e6));
-    const Tokenizer tokenizer = train_bpe(documents, description.model.vocab_size);
+    const ByteLevelBpe tokenizer = train_bpe(documents, description.model.vocab_size);
     const TemporaryFolder folder;
     ShardOptions shard_options;
     shard_options.shard_tokens = shard_tokens;

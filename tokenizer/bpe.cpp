@@ -47,7 +47,7 @@ struct Seen {
 
 }  // namespace
 
-Tokenizer::Parts Tokenizer::with_end_token(std::vector<std::string> tokens,
+ByteLevelBpe::Parts ByteLevelBpe::with_end_token(std::vector<std::string> tokens,
                                            std::vector<std::pair<int32_t, int32_t>> merges,
                                            const std::string& end_token) {
     Parts parts{std::move(tokens), std::move(merges), {}, -1};
@@ -62,11 +62,11 @@ Tokenizer::Parts Tokenizer::with_end_token(std::vector<std::string> tokens,
     return parts;
 }
 
-Tokenizer::Tokenizer(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
+ByteLevelBpe::ByteLevelBpe(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
                      std::string end_token)
-    : Tokenizer(with_end_token(std::move(tokens), std::move(merges), end_token), "tokenizer") {}
+    : ByteLevelBpe(with_end_token(std::move(tokens), std::move(merges), end_token), "tokenizer") {}
 
-Tokenizer::Tokenizer(Parts parts, std::string_view what)
+ByteLevelBpe::ByteLevelBpe(Parts parts, std::string_view what)
     : tokens_(std::move(parts.tokens)),
       merges_(std::move(parts.merges)),
       special_(std::move(parts.special)),
@@ -113,13 +113,7 @@ Tokenizer::Tokenizer(Parts parts, std::string_view what)
     }
 }
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
-    std::vector<int32_t> ids;
-    encode(text, ids);
-    return ids;
-}
-
-void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out) const {
+void ByteLevelBpe::encode(std::string_view text, std::vector<int32_t>& out) const {
     // Words repeat: each is looked up among those last seen before it is merged. The table lives for one
     // call, so encoding needs no lock, and is sized by the text, so that short texts stay cheap.
     std::vector<Seen> table(std::bit_ceil(std::clamp<size_t>(text.size() / 32, 16, 1 << 14)));
@@ -145,7 +139,7 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& out) const {
 }
 
 // Until no merge applies: the merge of lowest rank, leftmost first.
-void Tokenizer::encode_pretoken(std::string_view piece, std::vector<int32_t>& out) const {
+void ByteLevelBpe::encode_pretoken(std::string_view piece, std::vector<int32_t>& out) const {
     constexpr Merge none{std::numeric_limits<int32_t>::max(), -1};
     std::array<int32_t, short_pretoken> ids;
     std::array<Merge, short_pretoken> merges;  // of ids[i] with ids[i + 1]
@@ -176,7 +170,7 @@ void Tokenizer::encode_pretoken(std::string_view piece, std::vector<int32_t>& ou
 
 // The same rule in n·log(n): a heap of candidate merges over a linked list of tokens. A candidate whose
 // tokens have changed since is dropped when it comes up.
-void Tokenizer::encode_long_pretoken(std::string_view piece, std::vector<int32_t>& out) const {
+void ByteLevelBpe::encode_long_pretoken(std::string_view piece, std::vector<int32_t>& out) const {
     struct Link {
         int32_t id;  // -1: merged into an earlier one
         int64_t previous, next;
@@ -221,7 +215,7 @@ void Tokenizer::encode_long_pretoken(std::string_view piece, std::vector<int32_t
     for (int64_t at = 0; at >= 0; at = link(at).next) out.push_back(link(at).id);
 }
 
-std::string Tokenizer::decode(const std::vector<int32_t>& ids) const {
+std::string ByteLevelBpe::decode(std::span<const int32_t> ids) const {
     std::string text;
     for (size_t i = 0; i < ids.size(); ++i) {
         if (ids[i] < 0 || ids[i] >= vocab_size())

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "tokenizer/pair_map.h"
+#include "tokenizer/tokenizer.h"
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -13,34 +13,31 @@
 
 namespace templar {
 
-class Tokenizer {
+class ByteLevelBpe : public Tokenizer {
   public:
     // From a Hugging Face tokenizer.json of a byte-level BPE. Throws Error(input) naming the field that is
     // missing, malformed or of a kind this class does not do. The end token is <|endoftext|>, or the only
     // special token.
-    static Tokenizer from_json(std::string_view json, std::string_view what);
-    static Tokenizer load(const std::filesystem::path& path);
+    static ByteLevelBpe from_json(std::string_view json, std::string_view what);
     // GPT-2's pair of files.
-    static Tokenizer from_gpt2(std::string_view vocab_json, std::string_view merges_txt);
+    static ByteLevelBpe from_gpt2(std::string_view vocab_json, std::string_view merges_txt);
     // From token byte strings in id order and merges (pairs of ids in rank order); the end token is one of
     // the tokens,
     // "" means none. Throws Error(input) unless all 256 single bytes are tokens, no two tokens are equal, and
     // every merge makes a token.
-    Tokenizer(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
-              std::string end_token);
+    ByteLevelBpe(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
+                 std::string end_token);
 
-    std::string to_json() const;  // loads in Hugging Face's tokenizers as it stands
-    void save(const std::filesystem::path& path) const;
+    // Any bytes can be encoded, and decode gives them back.
+    using Tokenizer::encode, Tokenizer::decode;
+    void encode(std::string_view text, std::vector<int32_t>& out) const override;
+    std::string decode(std::span<const int32_t> ids) const override;
+    std::string token_text(int32_t id) const override { return decode({id}); }
 
-    // Text is not scanned for special tokens: they cannot be forged by a text. Any bytes can be encoded, and
-    // decode gives them back.
-    std::vector<int32_t> encode(std::string_view text) const;
-    void encode(std::string_view text, std::vector<int32_t>& out) const;  // appends
-    // Bytes of the ids one after the other. Throws Error(input) on an id outside the vocabulary.
-    std::string decode(const std::vector<int32_t>& ids) const;
-
-    int64_t vocab_size() const { return static_cast<int64_t>(tokens_.size()); }
-    int32_t end_token() const { return end_token_; }  // <|endoftext|>, -1 when there is none
+    int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
+    int32_t begin_token() const override { return -1; }
+    int32_t end_token() const override { return end_token_; }
+    std::string to_json() const override;
 
   private:
     struct Parts {
@@ -52,7 +49,7 @@ class Tokenizer {
     struct Merge {
         int32_t rank, id;
     };
-    Tokenizer(Parts parts, std::string_view what);
+    ByteLevelBpe(Parts parts, std::string_view what);
     static Parts with_end_token(std::vector<std::string> tokens,
                                 std::vector<std::pair<int32_t, int32_t>> merges,
                                 const std::string& end_token);
@@ -76,7 +73,7 @@ using TrainProgress = std::function<void(std::string_view stage, int64_t done, i
 // Deterministic: equal counts are merged in order of the pair's byte strings; a pair whose bytes are a token
 // already is passed over. Throws Error(input) when the text is empty or vocab_size < 257, and when the text
 // has too few pairs that occur twice to fill the vocabulary.
-Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size,
+ByteLevelBpe train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size,
                     const TrainProgress& progress = {});
 
 }  // namespace templar

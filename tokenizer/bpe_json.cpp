@@ -17,7 +17,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t largest_file = 256 << 20;
 constexpr std::string_view end_of_text = "<|endoftext|>";
 
 std::string json_string(const std::string& text) {
@@ -213,7 +212,7 @@ std::set<int32_t> read_special(const Field& file, TokenIds& ids, size_t limit) {
 
 }  // namespace
 
-Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
+ByteLevelBpe ByteLevelBpe::from_json(std::string_view json, std::string_view what) {
     const nlohmann::json document = parse_json(json, what);
     const Field file(document, what);
     check_pipeline(file);
@@ -243,10 +242,10 @@ Tokenizer Tokenizer::from_json(std::string_view json, std::string_view what) {
         parts.merges.emplace_back(merge_part(ids, pair.first, rank, what),
                                   merge_part(ids, pair.second, rank, what));
     }
-    return Tokenizer(std::move(parts), what);
+    return ByteLevelBpe(std::move(parts), what);
 }
 
-Tokenizer Tokenizer::from_gpt2(std::string_view vocab_json, std::string_view merges_txt) {
+ByteLevelBpe ByteLevelBpe::from_gpt2(std::string_view vocab_json, std::string_view merges_txt) {
     const nlohmann::json document = parse_json(vocab_json, "vocab.json");
     const Field vocab(document, "vocab.json");
     const TokenIds ids = read_vocab(vocab, vocab.object_size());
@@ -266,11 +265,11 @@ Tokenizer Tokenizer::from_gpt2(std::string_view vocab_json, std::string_view mer
         parts.merges.emplace_back(merge_part(ids, left, rank, "merges.txt"),
                                   merge_part(ids, right, rank, "merges.txt"));
     }
-    return Tokenizer(std::move(parts), "vocab.json and merges.txt");
+    return ByteLevelBpe(std::move(parts), "vocab.json and merges.txt");
 }
 
 // Written line by line, not through a JSON library: the order of the vocabulary is the order of ids.
-std::string Tokenizer::to_json() const {
+std::string ByteLevelBpe::to_json() const {
     std::vector<std::string> spelled(tokens_.size());
     for (size_t id = 0; id < tokens_.size(); ++id) spelled[id] = to_byte_level(tokens_[id]);
     for (const int32_t id : special_) spelled[static_cast<size_t>(id)] = tokens_[static_cast<size_t>(id)];
@@ -304,14 +303,6 @@ std::string Tokenizer::to_json() const {
     }
     json += "\n    ]\n  }\n}\n";
     return json;
-}
-
-Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-    return from_json(read_text_file(path, largest_file), path.string());
-}
-
-void Tokenizer::save(const std::filesystem::path& path) const {
-    write_file(path, as_bytes(to_json()));
 }
 
 }  // namespace templar

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/sha256.h"
-#include "tokenizer/bpe.h"
+#include "tokenizer/tokenizer.h"
 
 #include <functional>
 

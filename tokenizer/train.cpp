@@ -192,7 +192,7 @@ std::unordered_map<std::string_view, int64_t> count_words(const std::vector<std:
 
 }  // namespace
 
-Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size,
+ByteLevelBpe train_bpe(const std::vector<std::string_view>& documents, int64_t vocab_size,
                     const TrainProgress& progress) {
     constexpr int64_t most = 1 << 24;
     if (vocab_size < 257 || vocab_size > most)
@@ -213,7 +213,7 @@ Tokenizer train_bpe(const std::vector<std::string_view>& documents, int64_t voca
             progress("merge", static_cast<int64_t>(trainer.tokens().size()), vocab_size);
     }
     trainer.tokens().emplace_back(end_of_text);
-    return Tokenizer(std::move(trainer.tokens()), std::move(trainer.merges()), std::string(end_of_text));
+    return ByteLevelBpe(std::move(trainer.tokens()), std::move(trainer.merges()), std::string(end_of_text));
 }
 
 }  // namespace templar

@@ -415,7 +415,8 @@ Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<c
     return fetch_losses(slot, N);
 }
 
-Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels) {
+Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels,
+                             [[maybe_unused]] int64_t length) {
     const int64_t rows = checked_rows(weights, tokens), N = rows * seq_;
     check_labels(labels, tokens);
     const Weights parameters(config_, weights);

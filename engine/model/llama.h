@@ -54,6 +54,8 @@ class Llama {
       public:
         // Waits until they are here. The values stay until the model is given two more batches.
         std::span<const float> wait() const;
+        // Of losses(), after wait(): 1 where the label is the most likely token, 0 where it is not or is ignored.
+        std::span<const uint8_t> greedy() const;
 
       private:
         friend class Llama;
@@ -70,10 +72,11 @@ class Llama {
     Pending forward_backward(Tensor weights, Tensor grads, std::span<const int32_t> tokens,
                              std::span<const int32_t> labels, float scale);
 
-    // Per-token losses without gradients.
-    Pending losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels);
+    // Per-token losses without gradients. length: tokens per sequence, 1 to seq (0: seq): as many shorter sequences as
+    // there is room for, rows·length <= batch·seq.
+    Pending losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels, int64_t length = 0);
 
-    // All logits, (rows, seq, vocab), on the host: for tests, sampling and evaluation.
+    // All logits, (rows, seq, vocab), on the host: for tests.
     void logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out);
 
     // Called while forward_backward enqueues: the gradients of a layer's weights are complete (on the stream) when its number comes,

@@ -5,6 +5,7 @@
 #include "net/swarm/run.h"
 #include "net/wire/payload.h"
 #include "tests/fuzz/target.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/shards.h"
 #include "weights/safetensors.h"
 
@@ -208,7 +209,7 @@ void tokenizers(const Corpora& corpora) {
     std::string text;
     for (int i = 0; i < 200; ++i)
         text += fmt::format("the miner signs {} of the window and the record, ", i % 17);
-    const Tokenizer tokenizer = train_bpe({text}, 300);
+    const ByteLevelBpe tokenizer = train_bpe({text}, 300);
     corpora.add("tokenizer", "trained",
                 tokenizer.to_json() + std::string(1, '\0') + "the record of the miner\n");
     corpora.add("json", "tokenizer", tokenizer.to_json().substr(0, 300));

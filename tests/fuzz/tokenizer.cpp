@@ -8,14 +8,14 @@ using namespace templar::fuzz;
 
 namespace {
 
-void check_text(const Tokenizer& tokenizer, std::string_view text) {
+void check_text(const ByteLevelBpe& tokenizer, std::string_view text) {
     const std::vector<int32_t> ids = tokenizer.encode(text);
     require(tokenizer.decode(ids) == text, "a text is decoded as it was");
     for (const int32_t id : ids) require(id != tokenizer.end_token(), "no text forges the end token");
 }
 
-const Tokenizer& trained() {
-    static const Tokenizer tokenizer = [] {
+const ByteLevelBpe& trained() {
+    static const ByteLevelBpe tokenizer = [] {
         std::string text;
         for (int i = 0; i < 300; ++i)
             text += fmt::format("the miner {} signs, it's {} of the \u00e9t\u00e9  window's\n\nrecord\t1234 ",
@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         return 0;
     }
     const auto tokenizer =
-        accepted([&] { return Tokenizer::from_json(input.substr(0, end), "tokenizer.json"); });
+        accepted([&] { return ByteLevelBpe::from_json(input.substr(0, end), "tokenizer.json"); });
     if (!tokenizer) return 0;
     require(tokenizer->end_token() >= -1 && tokenizer->end_token() < tokenizer->vocab_size(),
             "the end token is a token");
@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string_view text = input.substr(end < input.size() ? end + 1 : 0);
     check_text(*tokenizer, text);
     const std::string json = tokenizer->to_json();
-    const Tokenizer again = Tokenizer::from_json(json, "again");
+    const ByteLevelBpe again = ByteLevelBpe::from_json(json, "again");
     require(again.to_json() == json && again.encode(text) == tokenizer->encode(text) &&
                 again.end_token() == tokenizer->end_token(),
             "a tokenizer written and loaded is the same");

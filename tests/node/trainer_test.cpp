@@ -2,6 +2,7 @@
 #include "sample.h"
 
 #include "node/trainer.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/shards.h"
 
 #include <doctest/doctest.h>
@@ -17,7 +18,7 @@ struct Data {
 
     Data() {
         const std::string text = sample::text(200'000);
-        const Tokenizer tokenizer = train_bpe({text}, 300);
+        const ByteLevelBpe tokenizer = train_bpe({text}, 300);
         manifest = write_shards(tokenizer, {text}, folder.path() / "data", {});
         train = std::make_unique<Corpus>(std::vector{folder.path() / "data" / "train_000000.bin"});
         heldout = std::make_unique<Corpus>(std::vector{folder.path() / "data" / "heldout_000000.bin"});

@@ -25,14 +25,14 @@ std::vector<std::string> byte_tokens() {
 }
 
 // a b c | ab, bc, abc (from ab c), aa, aaaa
-Tokenizer small() {
+ByteLevelBpe small() {
     auto tokens = byte_tokens();
     for (const char* token : {"ab", "bc", "abc", "aa", "aaaa", "<|endoftext|>"}) tokens.emplace_back(token);
-    return Tokenizer(tokens, {{'a', 'b'}, {'b', 'c'}, {256, 'c'}, {'a', 'a'}, {259, 259}}, "<|endoftext|>");
+    return ByteLevelBpe(tokens, {{'a', 'b'}, {'b', 'c'}, {256, 'c'}, {'a', 'a'}, {259, 259}}, "<|endoftext|>");
 }
 
-const Tokenizer& trained() {
-    static const Tokenizer tokenizer = [] {
+const ByteLevelBpe& trained() {
+    static const ByteLevelBpe tokenizer = [] {
         const std::string text = sample_text(60000);
         return train_bpe({text}, 500);
     }();
@@ -77,7 +77,7 @@ bool has(const std::string& text, std::string_view part) {
 }  // namespace
 
 TEST_CASE("encode merges the lowest rank first, from the left") {
-    const Tokenizer tokenizer = small();
+    const ByteLevelBpe tokenizer = small();
     CHECK(tokenizer.encode("").empty());
     CHECK(tokenizer.encode("abc") == std::vector<int32_t>{258});
     CHECK(tokenizer.encode("bc") == std::vector<int32_t>{257});
@@ -108,7 +108,7 @@ TEST_CASE("short and long pre-tokens follow the same rule") {
         tokens.push_back(made);
         merges.emplace_back(left, right);
     }
-    const Tokenizer tokenizer(tokens, merges, "");
+    const ByteLevelBpe tokenizer(tokens, merges, "");
     CHECK(tokenizer.end_token() == -1);
     for (size_t length = 1; length < 400; length += 1 + length / 7) {
         for (int repeat = 0; repeat < 4; ++repeat) {
@@ -140,7 +140,7 @@ TEST_CASE("any bytes come back from decode") {
 
 TEST_CASE("a text cannot forge the end token") {
     const std::string text = "a<|endoftext|>b <|endoftext|>\n";
-    for (const Tokenizer& tokenizer : {small(), trained()}) {
+    for (const ByteLevelBpe& tokenizer : {small(), trained()}) {
         const auto ids = tokenizer.encode(text);
         CHECK(std::find(ids.begin(), ids.end(), tokenizer.end_token()) == ids.end());
         CHECK(tokenizer.decode(ids) == text);
@@ -149,12 +149,12 @@ TEST_CASE("a text cannot forge the end token") {
     // Not even when the training text is full of it, or a merge spells it.
     std::string repeated;
     for (int i = 0; i < 500; ++i) repeated += text;
-    const Tokenizer tokenizer = train_bpe({repeated}, 268);
+    const ByteLevelBpe tokenizer = train_bpe({repeated}, 268);
     const auto ids = tokenizer.encode("<|endoftext|>");
     CHECK(std::find(ids.begin(), ids.end(), tokenizer.end_token()) == ids.end());
     auto tokens = byte_tokens();
     tokens.insert(tokens.end(), {"<|", "<||"});
-    CHECK(has(error_of([&] { Tokenizer(tokens, {{'<', '|'}, {256, '|'}}, "<||"); }), "merge 1"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {{'<', '|'}, {256, '|'}}, "<||"); }), "merge 1"));
 }
 
 TEST_CASE("decode refuses ids outside the vocabulary") {
@@ -164,23 +164,23 @@ TEST_CASE("decode refuses ids outside the vocabulary") {
 
 TEST_CASE("a tokenizer with parts that do not fit is refused") {
     auto tokens = byte_tokens();
-    CHECK(has(error_of([&] { Tokenizer(tokens, {}, "<|endoftext|>"); }),
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {}, "<|endoftext|>"); }),
               "end token '<|endoftext|>' is not in the vocabulary"));
     CHECK(has(error_of([&] {
-                  Tokenizer(tokens, {{'a', 'b'}}, "");
+                  ByteLevelBpe(tokens, {{'a', 'b'}}, "");
               }),
               "bytes that are not in the vocabulary"));
-    CHECK(has(error_of([&] { Tokenizer(tokens, {{'a', 256}}, ""); }), "joins ids 97 and 256"));
-    CHECK(has(error_of([&] { Tokenizer(tokens, {{-1, 'a'}}, ""); }), "joins ids -1 and 97"));
-    CHECK(has(error_of([] { Tokenizer({"a", "b"}, {}, ""); }), "single byte 0x00"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {{'a', 256}}, ""); }), "joins ids 97 and 256"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {{-1, 'a'}}, ""); }), "joins ids -1 and 97"));
+    CHECK(has(error_of([] { ByteLevelBpe({"a", "b"}, {}, ""); }), "single byte 0x00"));
     tokens.push_back("ab");
-    CHECK(has(error_of([&] { Tokenizer(tokens, {{'a', 'b'}, {'a', 'b'}}, ""); }), "repeats"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {{'a', 'b'}, {'a', 'b'}}, ""); }), "repeats"));
     tokens.push_back("ab");
-    CHECK(has(error_of([&] { Tokenizer(tokens, {}, ""); }), "tokens 256 and 257 are the same"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {}, ""); }), "tokens 256 and 257 are the same"));
     tokens.back() = "";
-    CHECK(has(error_of([&] { Tokenizer(tokens, {}, ""); }), "token 257 is empty"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {}, ""); }), "token 257 is empty"));
     tokens.back() = "\xff\xfe";
-    CHECK(has(error_of([&] { Tokenizer(tokens, {}, "\xff\xfe"); }), "not valid UTF-8"));
+    CHECK(has(error_of([&] { ByteLevelBpe(tokens, {}, "\xff\xfe"); }), "not valid UTF-8"));
 }
 
 TEST_CASE("GPT-2's own vectors (TEMPLAR_DATA)") {
@@ -190,11 +190,11 @@ TEST_CASE("GPT-2's own vectors (TEMPLAR_DATA)") {
         return;
     }
     const std::filesystem::path folder = std::filesystem::path(data) / "tokenizers";
-    const Tokenizer tokenizer = Tokenizer::from_gpt2(read_text_file(folder / "gpt2/vocab.json", 1 << 24),
+    const ByteLevelBpe tokenizer = ByteLevelBpe::from_gpt2(read_text_file(folder / "gpt2/vocab.json", 1 << 24),
                                                      read_text_file(folder / "gpt2/merges.txt", 1 << 24));
     CHECK(tokenizer.vocab_size() == 50257);
     CHECK(tokenizer.end_token() == 50256);
-    const Tokenizer again = Tokenizer::from_json(tokenizer.to_json(), "to_json");
+    const ByteLevelBpe again = ByteLevelBpe::from_json(tokenizer.to_json(), "to_json");
     CHECK(again.to_json() == tokenizer.to_json());
     std::istringstream lines(read_text_file(folder / "vectors/gpt2_vectors.jsonl", 1 << 26));
     int cases = 0;

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/temporary_folder.h"
 #include "tests/tokenizer/text.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/shards.h"
 
 #include <doctest/doctest.h>
@@ -30,7 +31,7 @@ struct Folder : TemporaryFolder {
 };
 
 const Tokenizer& trained() {
-    static const Tokenizer tokenizer = [] {
+    static const ByteLevelBpe tokenizer = [] {
         const std::string text = sample_text(20000);
         return train_bpe({text}, 300);
     }();
@@ -137,7 +138,7 @@ TEST_CASE("a shard byte by byte") {
     for (int byte = 0; byte < 256; ++byte)
         tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     tokens.insert(tokens.end(), {"ab", "<|endoftext|>"});
-    const Tokenizer tokenizer(tokens, {{'a', 'b'}}, "<|endoftext|>");
+    const ByteLevelBpe tokenizer(tokens, {{'a', 'b'}}, "<|endoftext|>");
     Folder folder;
     const Manifest manifest =
         write_shards(tokenizer, {"abc", "b"}, folder.path(), {.heldout_share = 0.3, .progress = {}});
@@ -165,7 +166,7 @@ TEST_CASE("vocabularies above 65536 use four bytes and version 7") {
         tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     for (int i = 0; tokens.size() < 65536; ++i) tokens.push_back(fmt::format("unused{}", i));
     tokens.emplace_back("<|endoftext|>");
-    const Tokenizer tokenizer(tokens, {}, "<|endoftext|>");
+    const ByteLevelBpe tokenizer(tokens, {}, "<|endoftext|>");
     Folder folder;
     const Manifest manifest =
         write_shards(tokenizer, {"x", "y"}, folder.path(), {.heldout_share = 0.5, .progress = {}});
@@ -223,7 +224,7 @@ TEST_CASE("a long document is encoded in parts that leave no trace") {
     for (int byte = 0; byte < 256; ++byte)
         tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     tokens.insert(tokens.end(), {"\n\n", "  ", "<|endoftext|>"});
-    const Tokenizer tokenizer(tokens, {{'\n', '\n'}, {' ', ' '}}, "<|endoftext|>");
+    const ByteLevelBpe tokenizer(tokens, {{'\n', '\n'}, {' ', ' '}}, "<|endoftext|>");
     // "\n\n" is one token at the end of a text only: before a letter the split leaves the last space to what
     // follows.
     for (const std::string piece : {"ab\n\n", "a  ", "\u3000\u3000 \n", "é é  "}) {
@@ -244,7 +245,7 @@ TEST_CASE("write_shards refuses what would not make a corpus") {
     for (int byte = 0; byte < 256; ++byte)
         tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     const ShardOptions options{.heldout_share = 0.5, .progress = {}};
-    const auto none = [&] { write_shards(Tokenizer(tokens, {}, ""), {"a", "b"}, folder.path(), options); };
+    const auto none = [&] { write_shards(ByteLevelBpe(tokens, {}, ""), {"a", "b"}, folder.path(), options); };
     CHECK_MESSAGE_HAS(error_of(ExitCode::input, none), "no <|endoftext|>");
     CHECK_MESSAGE_HAS(
         error_of(ExitCode::input, [&] { write_shards(trained(), {"a"}, folder.path(), options); }),

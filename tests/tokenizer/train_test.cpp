@@ -57,7 +57,7 @@ std::vector<std::string> reference_train(const std::vector<std::string_view>& do
     return tokens;
 }
 
-std::vector<std::string> tokens_of(const Tokenizer& tokenizer) {
+std::vector<std::string> tokens_of(const ByteLevelBpe& tokenizer) {
     std::vector<std::string> tokens;
     for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) tokens.push_back(tokenizer.decode({id}));
     return tokens;

@@ -21,8 +21,8 @@ TEST_CASE("tokenizer vectors") {
         ++files;
         const auto vectors = nlohmann::json::parse(read_text_file(entry.path(), 1 << 28));
         REQUIRE(vectors.at("schema") == "templar.cpp tokenizer vectors, version 1");
-        const Tokenizer tokenizer = Tokenizer::from_json(vectors.at("tokenizer").dump(), name);
-        const Tokenizer written = Tokenizer::from_json(tokenizer.to_json(), "to_json");
+        const ByteLevelBpe tokenizer = ByteLevelBpe::from_json(vectors.at("tokenizer").dump(), name);
+        const ByteLevelBpe written = ByteLevelBpe::from_json(tokenizer.to_json(), "to_json");
         CHECK(vectors.at("cases").size() > 0);
         for (const auto& vector : vectors.at("cases")) {
             std::string text;

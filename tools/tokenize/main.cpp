@@ -1,5 +1,6 @@
 // tokenize: trains a tokenizer, turns text into token shards and back, counts.
 #include "base/file.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/shards.h"
 #include "tools/program.h"
 
@@ -67,7 +68,7 @@ int train(const Options& options) {
         }
         progress->update(static_cast<double>(done));
     };
-    const Tokenizer tokenizer = train_bpe(texts.documents, options.vocab_size, report);
+    const ByteLevelBpe tokenizer = train_bpe(texts.documents, options.vocab_size, report);
     progress.reset();
     tokenizer.save(options.out);
     fmt::print("{}: {} tokens, trained on {}B in {} documents\n", options.out, tokenizer.vocab_size(),
@@ -81,7 +82,7 @@ int encode(Options options) {
         fail(ExitCode::input,
              "{} holds a corpus already (manifest.json): remove that folder or choose another --out",
              options.out);
-    const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+    const auto tokenizer = load_tokenizer(options.tokenizer);
     const Texts texts = open_texts(options.files);
     Manifest manifest;
     {
@@ -90,7 +91,7 @@ int encode(Options options) {
             stop_when_asked();
             progress.update(static_cast<double>(done));
         };
-        manifest = write_shards(tokenizer, texts.documents, folder, options.shards);
+        manifest = write_shards(*tokenizer, texts.documents, folder, options.shards);
     }
     int64_t total = 0;
     for (const ShardInfo& shard : manifest.shards) {
@@ -112,9 +113,9 @@ void print_bytes(std::string_view bytes) {
 int decode(const Options& options) {
     for (const std::string& path : options.files) {
         const fs::path beside = fs::path(path).parent_path() / "tokenizer.json";
-        const Tokenizer tokenizer =
-            Tokenizer::load(options.tokenizer.empty() ? beside : fs::path(options.tokenizer));
-        std::vector<int32_t> ids = read_shard(path, tokenizer.vocab_size());
+        const auto tokenizer =
+            load_tokenizer(options.tokenizer.empty() ? beside : fs::path(options.tokenizer));
+        std::vector<int32_t> ids = read_shard(path, tokenizer->vocab_size());
         const auto size = static_cast<int64_t>(ids.size());
         if (options.first > size)
             fail(ExitCode::input, "{} has {} tokens, so --first {} is past its end", path, size,
@@ -125,9 +126,9 @@ int decode(const Options& options) {
         std::string text;
         for (int64_t i = options.first; i < last; ++i) {
             const int32_t id = ids[static_cast<size_t>(i)];
-            const bool is_end = id == tokenizer.end_token();
+            const bool is_end = id == tokenizer->end_token();
             if (is_end && !text.empty() && text.back() != '\n') text += '\n';
-            text += tokenizer.decode({id});
+            text += tokenizer->decode({id});
             if (is_end) text += '\n';
         }
         print_bytes(text);
@@ -138,7 +139,7 @@ int decode(const Options& options) {
 }
 
 int count(const Options& options) {
-    const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+    const auto tokenizer = load_tokenizer(options.tokenizer);
     int64_t all_bytes = 0, all_tokens = 0;
     for (const std::string& path : options.files) {
         const Texts texts = open_texts({path});
@@ -151,7 +152,7 @@ int count(const Options& options) {
         for (const std::string_view document : texts.documents) {
             stop_when_asked();
             ids.clear();
-            tokenizer.encode(document, ids);
+            tokenizer->encode(document, ids);
             tokens += static_cast<int64_t>(ids.size());
             bytes += static_cast<int64_t>(document.size());
             progress.update(static_cast<double>(bytes));

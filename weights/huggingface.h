@@ -1,0 +1,40 @@
+// Hugging Face's Llama directories: config.json, generation_config.json, model.safetensors or its sharded index.
+#pragma once
+
+#include "weights/saved_model.h"
+
+#include "kernels/tensor.h"
+
+#include <functional>
+#include <span>
+#include <string_view>
+
+namespace templar {
+
+// What config.json says of a model.
+struct HuggingFaceConfig {
+    LlamaConfig model;
+    int64_t seq = 2048;  // max_position_embeddings
+    int32_t begin_token = -1, end_token = -1;
+    bool operator==(const HuggingFaceConfig&) const = default;
+};
+
+// Throws Error(input) naming the field that is missing, malformed, or asks for what this engine does not compute (another
+// architecture, biases, scaled rotary embedding, another activation).
+HuggingFaceConfig config_from_json(std::string_view json, std::string_view what);
+// dtype: of the weights beside it, f32 or bf16.
+std::string config_to_json(const HuggingFaceConfig& config, DType dtype);
+
+struct ExportOptions {
+    DType dtype = DType::bf16;                 // or f32; rounded to nearest, ties to even
+    int64_t shard_bytes = 5'000'000'000;       // more than this becomes several files and an index
+    std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;
+};
+
+// Writes config.json, generation_config.json and the weights into `folder` (created): AutoModelForCausalLM loads it. Tensors
+// are written one after the other: nothing is held twice in memory. The config comes last, so that a folder with one is
+// whole. Throws Error(storage), e.g. when the disk is full.
+void export_huggingface(const std::filesystem::path& folder, const HuggingFaceConfig& config, std::span<const float> params,
+                        const ExportOptions& options);
+
+}  // namespace templar

@@ -1,0 +1,26 @@
+// A model as programs load it, whatever files it lies in.
+#pragma once
+
+#include "engine/model/config.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace templar {
+
+struct SavedModel {
+    LlamaConfig config;
+    int64_t seq = 0;             // the longest sequence that it was trained for (max_position_embeddings)
+    std::vector<float> params;   // fp32, the flat arena of llama_parameters(config)
+    std::filesystem::path tokenizer;  // for load_tokenizer; empty: none lies beside the weights
+    int32_t begin_token = -1, end_token = -1;  // as the files say; -1: they do not
+    std::string origin;          // for people: what kind of files, where
+};
+
+// From a Hugging Face directory (config.json with model.safetensors or its sharded index), a folder that train, miner or
+// validator keeps (config.json with checkpoint.safetensors), or a llama2.c checkpoint (a .bin file). Throws Error(input)
+// naming the file and what in it is missing or not as expected.
+SavedModel load_model(const std::filesystem::path& path);
+
+}  // namespace templar
