@@ -191,7 +191,6 @@ std::string SentencePieceBpe::normalized(std::string_view text) const {
 
 void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) const {
     if (text.empty()) return;
-    const auto first = static_cast<ptrdiff_t>(out.size());
     std::string changed;
     if (rules_.remove_extra_whitespaces || !user_defined_.empty()) {
         if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
@@ -199,6 +198,22 @@ void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) 
     }
     if (rules_.add_dummy_prefix)
         text = changed = rules_.whitespace_as_suffix ? std::string(text) + ' ' : ' ' + std::string(text);
+    encode_normalized(text, out);
+}
+
+// Where no word reaches over a space; but not where what lies on one side changes the other in another way.
+size_t SentencePieceBpe::cut(std::string_view text, size_t from) const {
+    const bool apart = !rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix && user_defined_.empty() &&
+                       !has_unused_ && symbol_of_.find(' ', 0);
+    return apart && from > 0 && from < text.size() ? word_end(text, from - 1) : text.size();
+}
+
+void SentencePieceBpe::encode_rest(std::string_view text, std::vector<int32_t>& out) const {
+    encode_normalized(text, out);
+}
+
+void SentencePieceBpe::encode_normalized(std::string_view text, std::vector<int32_t>& out) const {
+    const auto first = static_cast<ptrdiff_t>(out.size());
     // Stretches between user-defined pieces.
     if (normalized_user_defined_.empty()) {
         encode_stretch(text, out);

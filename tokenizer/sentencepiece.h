@@ -45,6 +45,8 @@ class SentencePieceBpe : public Tokenizer {
     // A byte that is not part of valid UTF-8 is encoded as U+FFFD, as there.
     using Tokenizer::encode, Tokenizer::decode;
     void encode(std::string_view text, std::vector<int32_t>& out) const override;
+    size_t cut(std::string_view text, size_t from) const override;
+    void encode_rest(std::string_view text, std::vector<int32_t>& out) const override;
     // The space that add_dummy_prefix puts before a text is taken away at the beginning and after each control piece.
     // Byte pieces give their bytes, also where these are no whole character.
     std::string decode(std::span<const int32_t> ids) const override;
@@ -76,6 +78,8 @@ class SentencePieceBpe : public Tokenizer {
     void make_merges();
 
     std::string normalized(std::string_view text) const;
+    // Text that is normalised, with its dummy space.
+    void encode_normalized(std::string_view text, std::vector<int32_t>& out) const;
     void encode_stretch(std::string_view text, std::vector<int32_t>& out) const;
     void encode_word(std::string_view word, std::vector<int32_t>& out) const;
     void encode_with_unused(std::string_view text, std::vector<int32_t>& out) const;

@@ -52,6 +52,14 @@ void check_files(const Tokenizer& tokenizer) {
         for (const int32_t id : ids) bytes.put(static_cast<uint16_t>(id));
         CHECK(to_hex(sha256(bytes.bytes())) == expected.at("sha256_u16le").get<std::string>());
         CHECK(tokenizer.decode(ids) == text);
+
+        std::vector<int32_t> in_parts;
+        for (size_t begin = 0, end; begin < text.size(); begin = end) {
+            end = tokenizer.cut(text, begin + 5000);
+            const std::string part = text.substr(begin, end - begin);
+            begin == 0 ? tokenizer.encode(part, in_parts) : tokenizer.encode_rest(part, in_parts);
+        }
+        CHECK(in_parts == ids);
     }
 }
 
