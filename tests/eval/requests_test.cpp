@@ -82,7 +82,8 @@ TEST_CASE("windows score every token once") {
                 CHECK(std::ssize(window.tokens) <= length + 1);
                 CHECK(window.context + window.scored == std::ssize(window.tokens));
                 CHECK(window.context >= (scored.empty() ? 1 : overlap));
-                for (size_t k = window.tokens.size() - static_cast<size_t>(window.scored); k < window.tokens.size(); ++k)
+                for (size_t k = window.tokens.size() - static_cast<size_t>(window.scored); k < window.tokens.size();
+                     ++k)
                     scored += static_cast<char>(window.tokens[k]);
             }
             CHECK(scored == text);

@@ -11,7 +11,8 @@ namespace {
 
 std::vector<std::string> texts(std::string_view jsonl, std::string_view labels = {}) {
     std::vector<std::string> found;
-    for_each_row(jsonl, labels, "f.jsonl", [&](const Row& row) { found.push_back(row.text("t") + (labels.empty() ? "" : row.text("label"))); });
+    for_each_row(jsonl, labels, "f.jsonl",
+                 [&](const Row& row) { found.push_back(row.text("t") + (labels.empty() ? "" : row.text("label"))); });
     return found;
 }
 
@@ -22,9 +23,11 @@ TEST_CASE("rows: one object a line, empty lines and the last line's end do not m
 }
 
 TEST_CASE("rows that are not objects of JSON are refused with their line") {
-    for (const char* bad : {"{\"t\":\"a\"", "[1]", "3", "{\"t\":\"\xff\"}", "{\"t\":\"\\ud800\"}", "{\"t\":\"a\"} x", "\xef\xbb\xbf x"}) {
+    for (const char* bad :
+         {"{\"t\":\"a\"", "[1]", "3", "{\"t\":\"\xff\"}", "{\"t\":\"\\ud800\"}", "{\"t\":\"a\"} x", "\xef\xbb\xbf x"}) {
         CAPTURE(bad);
-        const std::string message = refusal([&] { texts("{\"t\":\"a\"}\n\n" + std::string(bad) + "\n{\"t\":\"a\"}\n"); });
+        const std::string message =
+            refusal([&] { texts("{\"t\":\"a\"}\n\n" + std::string(bad) + "\n{\"t\":\"a\"}\n"); });
         CHECK(message.find("f.jsonl line 3") == 0);
     }
     CHECK(refusal([] { texts("\n \n"); }).find("no rows") != std::string::npos);
