@@ -17,7 +17,7 @@ int64_t longest(const Item& item) {
     return tokens;
 }
 
-nlohmann::json line_of(const Work& work, const Item& item, const std::vector<Score>& scores) {
+nlohmann::json line_of(const Workload& work, const Item& item, const std::vector<Score>& scores) {
     nlohmann::json line = {{"task", work.name}, {"i", item.i}};
     for (size_t k = 0; k < scores.size(); ++k) {
         line["ll"].push_back(scores[k].loglikelihood);
@@ -35,7 +35,7 @@ nlohmann::json line_of(const Work& work, const Item& item, const std::vector<Sco
 }
 
 // The scores that a line has. Throws Error(input) when it does not fit the item.
-std::vector<Score> scores_of(const Work& work, const Item& item, const nlohmann::json& line) {
+std::vector<Score> scores_of(const Workload& work, const Item& item, const nlohmann::json& line) {
     std::vector<int64_t> scored;
     for (const Request& request : item.requests) scored.push_back(request.scored);
     const size_t count = item.requests.size();
@@ -57,7 +57,7 @@ std::vector<Score> scores_of(const Work& work, const Item& item, const nlohmann:
 }
 
 // Indices of the items without scores, the longest first.
-std::vector<size_t> unanswered(const Work& work, const ItemScores& scores) {
+std::vector<size_t> unanswered(const Workload& work, const ItemScores& scores) {
     std::vector<size_t> order;
     for (size_t k = 0; k < work.items.size(); ++k)
         if (scores[k].empty()) order.push_back(k);
@@ -67,7 +67,7 @@ std::vector<size_t> unanswered(const Work& work, const ItemScores& scores) {
     return order;
 }
 
-nlohmann::json identity(const Work& work) {
+nlohmann::json identity(const Workload& work) {
     nlohmann::json identity = {{"sha256", to_hex(work.file.hash)}};
     if (work.task)
         identity["version"] = work.task->version;
@@ -76,7 +76,7 @@ nlohmann::json identity(const Work& work) {
     return identity;
 }
 
-void check_finite(const Work& work, const Item& item, const Score& score) {
+void check_finite(const Workload& work, const Item& item, const Score& score) {
     if (!std::isfinite(score.loglikelihood))
         fail(ExitCode::input,
              "{} row {}: the log-likelihood is {}: the model's weights are broken, or too large for --dtype", work.name,
@@ -85,7 +85,7 @@ void check_finite(const Work& work, const Item& item, const Score& score) {
 
 }  // namespace
 
-ItemScores answer(const Work& work, Scorer& scorer, RowsFile& rows, const std::function<bool(int64_t)>& done) {
+ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows, const std::function<bool(int64_t)>& done) {
     rows.begin(work.name, identity(work));
     ItemScores scores(work.items.size());
     int64_t answered = 0;

@@ -16,7 +16,7 @@ struct Item {
     std::vector<int64_t> characters, bytes;  // of the choices
     std::string subject;
 };
-struct Work {
+struct Workload {
     std::string name;            // of the task; "perplexity FILE" for a text
     const Task* task = nullptr;  // none for a text
     RowFile file;
@@ -28,20 +28,20 @@ struct Work {
 std::filesystem::path find_data(const Task& task, const std::filesystem::path& folder);
 // limit: the first rows of the file (of each subject where there are subjects); 0: all. Throws Error(input) naming file
 // and line of a row that is in no known form or longer than the model can answer.
-Work plan_task(const Task& task, const std::filesystem::path& file, int64_t limit, const Tokenizer& tokenizer,
-               const RequestRules& rules);
+Workload plan_task(const Task& task, const std::filesystem::path& file, int64_t limit, const Tokenizer& tokenizer,
+                   const RequestRules& rules);
 // A text: each document (split_documents(); of a .jsonl file the "text" of each row) is scored on its own, in windows
 // as make_windows() cuts them; limit: the first documents. Throws Error(input).
-Work plan_text(const std::filesystem::path& file, int64_t limit, int64_t overlap, const Tokenizer& tokenizer,
-               const RequestRules& rules);
+Workload plan_text(const std::filesystem::path& file, int64_t limit, int64_t overlap, const Tokenizer& tokenizer,
+                   const RequestRules& rules);
 // Tokens that the longest request of all has the model see.
-int64_t longest_input(std::span<const Work> works);
+int64_t longest_input(std::span<const Workload> works);
 
 // The scores of every request of every item, from `rows` where they are there, else from the scorer and then kept in
 // `rows`. done(items) is told how many items have been answered; it returns false to stop: Error(interrupted). Items
 // are answered in portions, the longest first, so that all but the last portion of a killed program is kept.
 using ItemScores = std::vector<std::vector<Score>>;
-ItemScores answer(const Work& work, Scorer& scorer, RowsFile& rows, const std::function<bool(int64_t items)>& done);
+ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows, const std::function<bool(int64_t items)>& done);
 
 // Figures by name. A mean has its standard error, or not a number where there is none.
 struct Figure {
@@ -54,7 +54,7 @@ struct Result {
     std::vector<Figure> figures;
     std::vector<Result> groups, subjects;
 };
-Result summarize(const Work& work, const ItemScores& scores);
+Result summarize(const Workload& work, const ItemScores& scores);
 
 // The table for people, and everything for machines.
 std::string table(std::span<const Result> results);

@@ -31,7 +31,7 @@ auto about(const Row& row, Function&& function) {
     }
 }
 
-void add_document(Work& work, std::string_view document, const Tokenizer& tokenizer, const RequestRules& rules) {
+void add_document(Workload& work, std::string_view document, const Tokenizer& tokenizer, const RequestRules& rules) {
     for (Request& window : make_windows(tokenizer, rules, document, work.overlap)) {
         Item item;
         item.i = std::ssize(work.items);
@@ -56,13 +56,12 @@ std::filesystem::path find_data(const Task& task, const std::filesystem::path& f
          folder.string(), names, task.name);
 }
 
-Work plan_task(const Task& task, const std::filesystem::path& file, int64_t limit, const Tokenizer& tokenizer,
-               const RequestRules& rules) {
-    Work work{.name = std::string(task.name), .task = &task, .file = {}, .items = {}};
+Workload plan_task(const Task& task, const std::filesystem::path& file, int64_t limit, const Tokenizer& tokenizer,
+                   const RequestRules& rules) {
+    Workload work{.name = std::string(task.name), .task = &task, .file = {}, .items = {}};
     std::filesystem::path labels;
-    if (!task.labels.empty() && std::filesystem::exists(file.parent_path() / task.labels) &&
-        file.filename() == "valid.jsonl")
-        labels = file.parent_path() / task.labels;
+    if (!task.labels.empty()) labels = file.parent_path() / (file.stem().string() + std::string(task.labels));
+    if (!std::filesystem::exists(labels)) labels.clear();
     std::map<std::string, int64_t> taken;  // by subject
     int64_t i = 0;
     work.file = for_each_row(file, labels, [&](const Row& row) {
@@ -74,9 +73,9 @@ Work plan_task(const Task& task, const std::filesystem::path& file, int64_t limi
     return work;
 }
 
-Work plan_text(const std::filesystem::path& file, int64_t limit, int64_t overlap, const Tokenizer& tokenizer,
-               const RequestRules& rules) {
-    Work work{.name = "perplexity " + file.string(), .task = nullptr, .file = {}, .items = {}};
+Workload plan_text(const std::filesystem::path& file, int64_t limit, int64_t overlap, const Tokenizer& tokenizer,
+                   const RequestRules& rules) {
+    Workload work{.name = "perplexity " + file.string(), .task = nullptr, .file = {}, .items = {}};
     work.overlap = overlap;
     const auto wanted = [&] { return limit == 0 || work.documents < limit; };
     if (file.extension() == ".jsonl") {
@@ -95,9 +94,9 @@ Work plan_text(const std::filesystem::path& file, int64_t limit, int64_t overlap
     return work;
 }
 
-int64_t longest_input(std::span<const Work> works) {
+int64_t longest_input(std::span<const Workload> works) {
     int64_t longest = 0;
-    for (const Work& work : works)
+    for (const Workload& work : works)
         for (const Item& item : work.items)
             for (const Request& request : item.requests) longest = std::max(longest, std::ssize(request.tokens) - 1);
     return longest;

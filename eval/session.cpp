@@ -106,7 +106,7 @@ std::vector<Result> Session::run(Device& device, const Progress& progress) {
     RowsFile rows(options_.rows, header(device));
     Scorer scorer(device, model_.config, model_.params, longest_input(works_), options_.batch_tokens);
     std::vector<Result> results;
-    for (const Work& work : works_) {
+    for (const Workload& work : works_) {
         const ItemScores scores =
             answer(work, scorer, rows, [&](int64_t answered) { return progress(work, answered); });
         results.push_back(summarize(work, scores));

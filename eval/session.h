@@ -25,13 +25,13 @@ class Session {
     // tokenizer do not fit each other or a row is malformed.
     Session(const SavedModel& model, const Tokenizer& tokenizer, SessionOptions options);
 
-    const std::vector<Work>& works() const { return works_; }
+    const std::vector<Workload>& works() const { return works_; }
     const std::vector<std::string>& skipped() const { return skipped_; }  // of "all"
     const RequestRules& rules() const { return rules_; }
     std::string description() const;  // a line for people
 
     // Told after each answer how many of a work's items have been answered; returns false to stop.
-    using Progress = std::function<bool(const Work& work, int64_t answered)>;
+    using Progress = std::function<bool(const Workload& work, int64_t answered)>;
     // Throws Error(interrupted) when stopped; see answer() and RowsFile for others.
     std::vector<Result> run(Device& device, const Progress& progress);
 
@@ -46,7 +46,7 @@ class Session {
     const Tokenizer& tokenizer_;
     SessionOptions options_;
     RequestRules rules_;
-    std::vector<Work> works_;
+    std::vector<Workload> works_;
     std::vector<std::string> skipped_;
     std::string model_hash_, tokenizer_hash_, device_, compute_;
 };

@@ -12,7 +12,7 @@ constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
 // Hits of the answers whose log-likelihood over divisors(item) is largest.
 template <class Divisors>
-Mean accuracy(const Work& work, const ItemScores& scores, std::span<const size_t> items, Divisors divisors) {
+Mean accuracy(const Workload& work, const ItemScores& scores, std::span<const size_t> items, Divisors divisors) {
     std::vector<double> hits;
     for (const size_t k : items) {
         const Item& item = work.items[k];
@@ -29,13 +29,13 @@ Figure figure(std::string name, const Mean& mean) {
     return {std::move(name), mean.value, mean.error};
 }
 
-std::vector<size_t> all_items(const Work& work) {
+std::vector<size_t> all_items(const Workload& work) {
     std::vector<size_t> items(work.items.size());
     for (size_t k = 0; k < items.size(); ++k) items[k] = k;
     return items;
 }
 
-Result last_word(const Work& work, const ItemScores& scores) {
+Result last_word(const Workload& work, const ItemScores& scores) {
     std::vector<double> loglikelihoods, greedy;
     for (const std::vector<Score>& score : scores) {
         loglikelihoods.push_back(score[0].loglikelihood);
@@ -51,7 +51,7 @@ Result last_word(const Work& work, const ItemScores& scores) {
             {}};
 }
 
-Result text(const Work& work, const ItemScores& scores) {
+Result text(const Workload& work, const ItemScores& scores) {
     double loss = 0;
     int64_t tokens = 0;
     for (size_t k = 0; k < scores.size(); ++k) {
@@ -71,7 +71,7 @@ Result text(const Work& work, const ItemScores& scores) {
 }
 
 // lm-eval's groups: pooled over their subjects, and over all.
-void add_subjects(Result& result, const Work& work, const ItemScores& scores) {
+void add_subjects(Result& result, const Workload& work, const ItemScores& scores) {
     std::map<std::string_view, std::vector<Mean>> groups;
     std::vector<Mean> all;
     for (const Subject& subject : work.task->subjects) {
@@ -92,7 +92,7 @@ void add_subjects(Result& result, const Work& work, const ItemScores& scores) {
 
 }  // namespace
 
-Result summarize(const Work& work, const ItemScores& scores) {
+Result summarize(const Workload& work, const ItemScores& scores) {
     if (!work.task) return text(work, scores);
     if (work.task->measure == Measure::last_word) return last_word(work, scores);
     Result result{work.name, std::ssize(work.items), {}, {}, {}};

@@ -47,7 +47,8 @@ struct Task {
     std::vector<std::string_view> files;
     // Throws Error(input) through the row when it is in no known form.
     Question (*question)(const Row& row);
-    // A file of labels beside the rows, where their original form has one.
+    // How the name of a file of labels ends that may lie beside the rows: "-labels.lst" beside valid.jsonl means
+    // valid-labels.lst.
     std::string_view labels = {};
     // Where rows have subjects: all of them; --limit then counts rows of each.
     std::span<const Subject> subjects = {};

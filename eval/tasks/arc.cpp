@@ -22,12 +22,12 @@ Task arc(std::string_view name, std::string_view about, std::vector<std::string_
 
 Task arc_easy() {
     return arc("arc_easy", "school science, the easy set; 3 to 5 choices",
-               {"arc_easy_test.jsonl", "ARC-Easy-Test.jsonl"});
+               {"arc_easy_test.jsonl", "ARC-V1-Feb2018-2/ARC-Easy/ARC-Easy-Test.jsonl"});
 }
 
 Task arc_challenge() {
     return arc("arc_challenge", "school science, the hard set; 3 to 5 choices",
-               {"arc_challenge_test.jsonl", "ARC-Challenge-Test.jsonl"});
+               {"arc_challenge_test.jsonl", "ARC-V1-Feb2018-2/ARC-Challenge/ARC-Challenge-Test.jsonl"});
 }
 
 }  // namespace templar

@@ -20,7 +20,7 @@ Task boolq() {
             .about = "yes or no, after a passage",
             .version = 2.0,
             .measure = Measure::accuracy,
-            .files = {"boolq_validation.jsonl", "BoolQ/val.jsonl", "dev.jsonl"},
+            .files = {"boolq_validation.jsonl", "BoolQ/val.jsonl", "boolq/dev.jsonl"},
             .question = question};
 }
 

@@ -93,7 +93,7 @@ Task mmlu() {
             .about = "57 subjects from school to profession; 4 choices",
             .version = 2.0,
             .measure = Measure::accuracy,
-            .files = {"mmlu_test.jsonl", "mmlu/test.jsonl"},
+            .files = {"mmlu_test.jsonl"},
             .question = question,
             .subjects = subjects};
 }

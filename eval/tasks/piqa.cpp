@@ -8,13 +8,13 @@ Task piqa() {
             .about = "everyday physics; 2 choices",
             .version = 1.0,
             .measure = Measure::both_accuracies,
-            .files = {"piqa_validation.jsonl", "piqa/valid.jsonl", "valid.jsonl"},
+            .files = {"piqa_validation.jsonl", "piqa/valid.jsonl"},
             .question =
                 [](const Row& row) {
                     return question_with_choices("Question: " + row.text("goal") + "\nAnswer:",
                                                  {row.text("sol1"), row.text("sol2")}, row.gold("label", 2));
                 },
-            .labels = "valid-labels.lst"};
+            .labels = "-labels.lst"};
 }
 
 }  // namespace templar

@@ -58,7 +58,7 @@ struct Sample {
     }
     // Stops when `most` answers are there.
     std::vector<Result> run(int64_t most = 1 << 20) {
-        return Session(model, tokenizer, options).run(cpu(), [&](const Work&, int64_t answered) {
+        return Session(model, tokenizer, options).run(cpu(), [&](const Workload&, int64_t answered) {
             return answered < most;
         });
     }
@@ -242,6 +242,17 @@ TEST_CASE("a row that the model cannot answer is named") {
     CHECK(sample.refused().find("piqa_validation.jsonl line 3: the answer") != std::string::npos);
 }
 
+TEST_CASE("PIQA's original files: labels apart") {
+    Sample sample;
+    const std::string rows = R"({"goal":"g","sol1":"a","sol2":"b"})";
+    std::filesystem::create_directory(sample.folder.path() / "piqa");
+    write_file(sample.folder.path() / "piqa" / "valid.jsonl", as_bytes(rows + "\n" + rows + "\n"));
+    sample.options.files["piqa"] = sample.folder.path() / "piqa" / "valid.jsonl";
+    CHECK(sample.refused().find("no field \"label\"") != std::string::npos);
+    write_file(sample.folder.path() / "piqa" / "valid-labels.lst", as_bytes("1\n0\n"));
+    CHECK(sample.run().front().figures[0].value == 0.5);
+}
+
 TEST_CASE("all tasks: those whose data is there") {
     Sample sample;
     sample.options.tasks = {"all"};
@@ -305,7 +316,7 @@ TEST_CASE("perplexity of texts: by word, byte and token, documents apart") {
     write_file(text, as_bytes(first + "\n<|endoftext|>\n" + second));
     sample.options.texts = {text};
     const Session session(sample.model, sample.tokenizer, sample.options);
-    const Work& work = session.works().front();
+    const Workload& work = session.works().front();
     CHECK(work.documents == 2);
     const Result result = sample.run().front();
     double loss = 0;
@@ -336,7 +347,7 @@ TEST_CASE("perplexity of texts: by word, byte and token, documents apart") {
 TEST_CASE("the report has what is needed to repeat the figures") {
     Sample sample;
     Session session(sample.model, sample.tokenizer, sample.options);
-    const std::vector<Result> results = session.run(cpu(), [](const Work&, int64_t) { return true; });
+    const std::vector<Result> results = session.run(cpu(), [](const Workload&, int64_t) { return true; });
     const nlohmann::json report = session.report(results, "program");
     CHECK(report["results"]["piqa"]["rows"] == 20);
     CHECK(report["results"]["piqa"]["sha256"] == to_hex(sha256(as_bytes(piqa_rows(20)))));

@@ -34,7 +34,7 @@ std::map<std::string, std::filesystem::path> by_task(const std::vector<std::stri
 // Rows per second and time left, for one benchmark after the other.
 class Meter {
   public:
-    bool update(const Work& work, int64_t answered) {
+    bool update(const Workload& work, int64_t answered) {
         if (&work != work_) {
             work_ = &work;
             before_ = answered;
@@ -46,7 +46,7 @@ class Meter {
     }
 
   private:
-    const Work* work_ = nullptr;
+    const Workload* work_ = nullptr;
     int64_t before_ = 0;  // answers from an earlier, interrupted evaluation
     std::unique_ptr<Progress> progress_;
 };
@@ -66,8 +66,8 @@ int Flags::run() {
     std::vector<Result> results;
     try {
         Meter meter;
-        results =
-            evaluation.run(*computer, [&](const Work& work, int64_t answered) { return meter.update(work, answered); });
+        results = evaluation.run(*computer,
+                                 [&](const Workload& work, int64_t answered) { return meter.update(work, answered); });
     } catch (const Error& error) {
         if (error.code() != ExitCode::interrupted) throw;
         fail(error.code(), "{}; {}", error.what(),
