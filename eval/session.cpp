@@ -39,6 +39,17 @@ std::string hash_of(const SavedModel& model) {
     return to_hex(Sha256().update(shape).update(ByteSpan(bytes, 4 * model.params.size())).finish());
 }
 
+// Of its tokens in order, whatever file they came from.
+std::string hash_of(const Tokenizer& tokenizer) {
+    Sha256 hash;
+    hash.update_le(tokenizer.begin_token()).update_le(tokenizer.end_token());
+    for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+        const std::string text = tokenizer.token_text(id);
+        hash.update_le(std::ssize(text)).update(text);
+    }
+    return to_hex(hash.finish());
+}
+
 }  // namespace
 
 Session::Session(const SavedModel& model, const Tokenizer& tokenizer, SessionOptions options)
@@ -47,7 +58,7 @@ Session::Session(const SavedModel& model, const Tokenizer& tokenizer, SessionOpt
     rules_ = rules_of(model, tokenizer, options_);
     plan();
     model_hash_ = hash_of(model);
-    tokenizer_hash_ = to_hex(sha256(as_bytes(tokenizer.to_json())));
+    tokenizer_hash_ = hash_of(tokenizer);
 }
 
 std::filesystem::path Session::file_of(const Task& task) const {
