@@ -67,17 +67,19 @@ TEST_CASE("stories260K: exported and loaded again it gives the same logits, bit 
     const TemporaryFolder folder;
     for (const char* source : {"models/stories260K", "models/stories260K/stories260K.bin"}) {
         CAPTURE(source);
-        SavedModel model = load_model(data_folder() / source);
+        const SavedModel model = load_model(data_folder() / source);
         const std::vector<float> expected = logits(model);
-        model.tokenizer.clear();
-        const auto out = folder.path() / std::filesystem::path(source).stem();
-        write_model_folder(model, out, {.weights = {.dtype = DType::f32}});
+        const std::filesystem::path tokenizer = data_folder() / "models/stories260K/tok512.bin";
+        const auto out = folder.path() / (model.config.tie_word_embeddings ? "tied" : "untied");
+        write_model_folder(model, out, {.weights = {.dtype = DType::f32}, .tokenizer = tokenizer});
         const SavedModel again = load_model(out);
         CHECK(again.config == model.config);
         CHECK(same_bits(logits(again), expected));
+        CHECK(load_tokenizer(again.tokenizer)->encode("Once upon a time") ==
+              load_tokenizer(tokenizer)->encode("Once upon a time"));
 
         const auto half = folder.path() / (out.filename().string() + "-bf16");
-        write_model_folder(model, half, {.weights = {.dtype = DType::bf16}});
+        write_model_folder(model, half, {.weights = {.dtype = DType::bf16}, .tokenizer = tokenizer});
         std::vector<float> rounded = model.params;
         for (float& value : rounded) value = to_float(to_bf16(value));
         CHECK(same_bits(load_model(half).params, rounded));
