@@ -36,6 +36,7 @@ void fill_model_ops(Ops& ops) {
     ops.rope_backward = rope_backward;
     ops.attention_forward = attention_forward;
     ops.attention_backward = attention_backward;
+    ops.attention_decode = attention_decode;
     ops.swiglu_forward = swiglu_forward;
     ops.swiglu_backward = swiglu_backward;
     ops.matmul = best_matmul();
