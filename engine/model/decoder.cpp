@@ -85,18 +85,22 @@ struct Pinned {
     void* memory;
 };
 
-int64_t checked_bytes(Device& device, const LlamaConfig& config, int64_t capacity) {
+void check_memory(Device& device, const LlamaConfig& config, int64_t capacity) {
     constexpr int64_t largest = int64_t{1} << 20;
     check_config(config);
     if (capacity < 1 || capacity > largest)
         fail(ExitCode::input, "a sequence of up to {} tokens: expected 1 to {}", capacity, largest);
+    // A bound in floating point before anything is multiplied in integers.
+    const double kept =
+        8.0 * static_cast<double>(config.layers * config.kv_heads * config.head_dim) * static_cast<double>(capacity);
+    if (kept > 1e18)
+        fail(ExitCode::storage, "keeping {} tokens needs about {:.0e} bytes: generate fewer", capacity, kept);
     Arena arena;
     const Buffers measured(arena, config, std::min(capacity, most_at_once), capacity, device.compute_type());
     if (const int64_t available = device.free_bytes(); arena.bytes() > available)
         fail(device.shares_host_memory() ? ExitCode::storage : ExitCode::device,
              "keeping {} tokens needs {} MiB, {} MiB are free on {}: generate fewer", capacity, arena.bytes() >> 20,
              available >> 20, device.description());
-    return arena.bytes();
 }
 
 }  // namespace
@@ -204,7 +208,7 @@ std::span<const float> Decoder::State::last_logits(const WeightViews& weights, i
 }
 
 Decoder::Decoder(Device& device, const LlamaConfig& config, int64_t capacity) {
-    checked_bytes(device, config, capacity);
+    check_memory(device, config, capacity);
     state_ = std::make_unique<State>(device, config, capacity);
 }
 
