@@ -268,6 +268,8 @@ void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) 
     if (rules_.remove_extra_whitespaces || !user_defined_.empty()) {
         if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
         text = changed = normalized(text);
+        // Of a text of U+2581 alone the dummy space before it is extra too.
+        if (text.empty() && !rules_.whitespace_as_suffix) return;
     }
     if (rules_.add_dummy_prefix)
         text = changed = rules_.whitespace_as_suffix ? std::string(text) + ' ' : ' ' + std::string(text);
