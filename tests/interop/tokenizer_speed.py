@@ -5,7 +5,7 @@ usage: tokenizer_speed.py BIN_FOLDER DATA_FOLDER [MEGABYTES]
 
 Each side encodes the same documents, one after the other, on one thread; given is text per second of processor time, the
 best of the rounds: on a machine that others use too, wall time would measure them. Ours is the program `tokenize count`, less
-what it takes for a text of one line. Both give the same number of tokens, or the script fails.
+what it takes for a text of one line. Both must give the same number of tokens.
 """
 import os
 import resource
@@ -50,8 +50,7 @@ def main():
     size = int(float(sys.argv[3]) * 1e6) if len(sys.argv) > 3 else 4_000_000
     llama2, gpt2 = f"{data}/tokenizers/llama2/tokenizer.model", f"{data}/tokenizers/gpt2"
     text = open(f"{data}/corpora/openstax_train.txt", encoding="utf-8").read(size)
-    documents = [document.strip("\n") for document in text.split("\n<|endoftext|>\n")]
-    documents = [document for document in documents if document.strip()]
+    documents = [document for document in text.split("<|endoftext|>\n") if document.strip()]
     text_bytes = sum(len(document.encode()) for document in documents)
 
     piece = sentencepiece.SentencePieceProcessor(model_file=llama2)
@@ -60,7 +59,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path, short_path = os.path.join(folder, "text"), os.path.join(folder, "short")
         with open(path, "w", encoding="utf-8") as file:
-            file.write("\n<|endoftext|>\n".join(documents))
+            file.write("<|endoftext|>\n".join(documents))
         with open(short_path, "w", encoding="utf-8") as file:
             file.write("one line\n")
         sides = {
