@@ -206,9 +206,10 @@ TEST_CASE("files that are none of answers are refused and left alone") {
     write_file(sample.options.rows, {});
     sample.run();
     const std::string good = sample.rows();
+    const std::string deep = "{\"begin\":\"piqa\",\"x\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
     for (const char* line :
-         {"3", "{}", "{\"task\":1,\"i\":0}", "{\"task\":\"piqa\"}", "{\"begin\":[]}", "{\"task\":\"piqa\",\"i\":1}",
-          "{\"task\":\"piqa\",\"i\":0,\"ll\":[1],\"is_greedy\":[true],\"n_cont\":[1]}",
+         {deep.c_str(), "3", "{}", "{\"task\":1,\"i\":0}", "{\"task\":\"piqa\"}", "{\"begin\":[]}",
+          "{\"task\":\"piqa\",\"i\":1}", "{\"task\":\"piqa\",\"i\":0,\"ll\":[1],\"is_greedy\":[true],\"n_cont\":[1]}",
           "{\"task\":\"piqa\",\"i\":0,\"ll\":[\"x\",1],\"is_greedy\":[true,true],\"n_cont\":[5,2]}"}) {
         CAPTURE(line);
         write_file(sample.options.rows, as_bytes(good + line + "\n"));
