@@ -228,7 +228,8 @@ TEST_CASE("model and tokenizer must fit each other") {
     for (const int64_t rows : {258, 300}) {
         sample.model.config.vocab_size = rows;
         sample.model.params = genesis_weights(sample.model.config, 1);
-        CHECK(sample.refused().find("259 tokens, but the model " + std::to_string(rows)) != std::string::npos);
+        CHECK(sample.refused().find("259 tokens, but the model's vocabulary " + std::to_string(rows)) !=
+              std::string::npos);
     }
 }
 
@@ -360,4 +361,17 @@ TEST_CASE("the report has what is needed to repeat the figures") {
     CHECK(report["options"]["length"] == 64);
     CHECK(report["options"]["prefix"] == ToyTokenizer::begin);
     CHECK(report["model"]["sha256"].get<std::string>().size() == 64);
+}
+
+TEST_CASE("an empty context begins with the tokenizer's own token, as in the harness, before the model's") {
+    struct EndOnly : ToyTokenizer {
+        int32_t begin_token() const override { return -1; }
+    };
+    Sample sample;
+    sample.model.begin_token = 'x';
+    const auto prefix_with = [&](const Tokenizer& tokenizer) {
+        return Session(sample.model, tokenizer, sample.options).report({}, "program")["options"]["prefix"];
+    };
+    CHECK(prefix_with(EndOnly()) == ToyTokenizer::end);
+    CHECK(prefix_with(ToyTokenizer(false)) == 'x');
 }
