@@ -29,13 +29,27 @@ struct Place {
     std::string_view what;
 };
 
-// A temporary sibling with the given contents, on disk; its name starts with '.' so that listings skip it.
+// A sibling's name; it starts with '.' so that listings skip it. Names have at most 255 bytes.
+std::filesystem::path temporary_name(std::filesystem::path name) {
+    return name.replace_filename("." + name.filename().string().substr(0, 200) + "." +
+                                 to_hex(random_secret()).substr(0, 16) + ".tmp");
+}
+
+// False with errno when not all could be written.
+bool write_all(int file, ByteSpan bytes) {
+    while (!bytes.empty()) {
+        const ssize_t written = ::write(file, bytes.data(), bytes.size());
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return false;
+        bytes = bytes.subspan(static_cast<size_t>(written));
+    }
+    return true;
+}
+
+// A temporary sibling with the given contents, on disk.
 std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsigned mode,
                                       std::optional<int64_t> modified_ms) {
-    std::filesystem::path temporary = place.name;
-    // Names have at most 255 bytes.
-    temporary.replace_filename("." + place.name.filename().string().substr(0, 200) + "." +
-                               to_hex(random_secret()).substr(0, 16) + ".tmp");
+    const std::filesystem::path temporary = temporary_name(place.name);
     const Descriptor file(
         ::openat(place.at, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!file) fail(ExitCode::storage, "cannot create {}: {}", place.what, reason(errno));
@@ -45,12 +59,7 @@ std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsign
         ::unlinkat(place.at, temporary.c_str(), 0);
         fail(ExitCode::storage, "cannot write {}: {}", place.what, reason(error));
     };
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
-        if (written < 0 && errno == EINTR) continue;
-        check(written >= 0);
-        bytes = bytes.subspan(static_cast<size_t>(written));
-    }
+    check(write_all(file.get(), bytes));
     if (modified_ms) {
         const timespec time{*modified_ms / 1000, *modified_ms % 1000 * 1'000'000};
         const timespec times[2] = {time, time};
@@ -145,6 +154,28 @@ void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan b
 bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
                     std::optional<int64_t> modified_ms, std::string_view what) {
     return create({folder.get(), name, what}, bytes, 0644, modified_ms);
+}
+
+FileWriter::FileWriter(std::filesystem::path path)
+    : path_(std::move(path)),
+      temporary_(temporary_name(path_)),
+      file_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
+    if (!file_) fail(ExitCode::storage, "cannot create {}: {}", path_.string(), reason(errno));
+}
+
+FileWriter::~FileWriter() {
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void FileWriter::write(ByteSpan bytes) {
+    if (!write_all(file_.get(), bytes)) fail(ExitCode::storage, "cannot write {}: {}", path_.string(), reason(errno));
+}
+
+void FileWriter::commit() {
+    if (::fsync(file_.get()) != 0) fail(ExitCode::storage, "cannot write {}: {}", path_.string(), reason(errno));
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+        fail(ExitCode::storage, "cannot replace {}: {}", path_.string(), reason(errno));
+    temporary_.clear();
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {

@@ -41,6 +41,22 @@ void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan b
 bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
                     std::optional<int64_t> modified_ms, std::string_view what);
 
+// A file written piece by piece that appears as one step, on disk, with commit(): without it, or after an error, there is
+// nothing but what was there before. All throw Error(storage), e.g. when the disk is full.
+class FileWriter {
+  public:
+    explicit FileWriter(std::filesystem::path path);
+    ~FileWriter();
+    FileWriter(const FileWriter&) = delete;
+    FileWriter& operator=(const FileWriter&) = delete;
+    void write(ByteSpan bytes);
+    void commit();
+
+  private:
+    std::filesystem::path path_, temporary_;
+    Descriptor file_;
+};
+
 // Fills `out` from `offset` of an open file; returns how many bytes there were. Throws Error(storage).
 size_t read_at(const Descriptor& file, int64_t offset, std::span<uint8_t> out, std::string_view what);
 

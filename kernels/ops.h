@@ -88,9 +88,10 @@ struct Ops {
     void (*cross_entropy_forward)(Stream&, Tensor losses, Tensor logits, Tensor labels);
     // losses (N) and, over logits (N, V) in place, scale·(softmax - onehot); 0 where ignored
     void (*cross_entropy_fused)(Stream&, Tensor losses, Tensor logits, Tensor labels, float scale);
-    // losses (N) of logits = hidden (N, C) · head (V, C)ᵀ, forward only; the logits are never stored whole.
+    // losses (N) of logits = hidden (N, C) · head (V, C)ᵀ, forward only; the logits are never stored whole. greedy u8
+    // (N), absent: not wanted: 1 where no logit is larger than the label's, else and where ignored 0.
     // scratch (rows >= 1, V): where a table that needs logits in memory keeps those of a few rows; CUDA needs none.
-    void (*loss_eval)(Stream&, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
+    void (*loss_eval)(Stream&, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
 
     // ---- optimiser --------------------------------------------------------------------------------------------------
     // params, m, v, grads: same length. p <- p·(1 - lr·wd) - lr·m̂/(sqrt(v̂) + eps). weights: the new params rounded to

@@ -208,14 +208,17 @@ void Follower::open_genesis() {
         if (file.tensors.size() != layout.tensors.size())
             fail(ExitCode::input, "{}: {} tensors, expected {}", genesis_key, file.tensors.size(),
                  layout.tensors.size());
-        theta.reserve(static_cast<size_t>(layout.parameters));
+        theta.resize(static_cast<size_t>(layout.parameters));
         for (size_t i = 0; i < file.tensors.size(); ++i) {
-            const NamedTensor& tensor = file.tensors[i];
+            const StoredTensor& tensor = file.tensors[i];
             if (tensor.name != layout.tensors[i].name || tensor.shape != layout.tensors[i].shape)
                 fail(ExitCode::input,
                      "{}: tensor {} is '{}', expected '{}' with the shape of the run's model", genesis_key, i,
                      tensor.name, layout.tensors[i].name);
-            theta.insert(theta.end(), tensor.values.begin(), tensor.values.end());
+            const TensorLayout& place = layout.tensors[i];
+            read_values(tensor,
+                        std::span(theta).subspan(static_cast<size_t>(place.offset), static_cast<size_t>(place.numel())),
+                        genesis_key);
         }
         replica_ = std::make_unique<Replica>(device(), std::move(layout), theta);
         if (replica_->root() != run.genesis_root)

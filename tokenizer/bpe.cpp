@@ -138,6 +138,17 @@ void ByteLevelBpe::encode(std::string_view text, std::vector<int32_t>& out) cons
     }
 }
 
+size_t ByteLevelBpe::cut(std::string_view text, size_t from) const {
+    const auto is_alphanumeric = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    };
+    constexpr std::string_view white_space = " \t\r\n\v\f";
+    for (size_t at = text.find_first_of(white_space, from); at < text.size();
+         at = text.find_first_of(white_space, at + 1))
+        if (at > 0 && is_alphanumeric(text[at - 1])) return at;
+    return text.size();
+}
+
 // Until no merge applies: the merge of lowest rank, leftmost first.
 void ByteLevelBpe::encode_pretoken(std::string_view piece, std::vector<int32_t>& out) const {
     constexpr Merge none{std::numeric_limits<int32_t>::max(), -1};

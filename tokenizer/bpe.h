@@ -31,6 +31,9 @@ class ByteLevelBpe : public Tokenizer {
     // Any bytes can be encoded, and decode gives them back.
     using Tokenizer::encode, Tokenizer::decode;
     void encode(std::string_view text, std::vector<int32_t>& out) const override;
+    // Before white space that follows an ASCII letter or digit: every pattern splits there, and nothing before it depends
+    // on what follows. (Not after white space: how a run of it is split depends on what follows.)
+    size_t cut(std::string_view text, size_t from) const override;
     std::string decode(std::span<const int32_t> ids) const override;
     std::string token_text(int32_t id) const override { return decode({id}); }
 

@@ -43,16 +43,6 @@ size_t line_end_before_tail(std::string_view document, size_t tail) {
     return line_end == std::string_view::npos ? 0 : line_end + 1;
 }
 
-// The length of a first part of `text`, of about `size` bytes, that can be encoded apart from the rest:
-// GPT-2's pattern always splits before white space that follows something visible. (Not after it: how a run
-// of spaces is split depends on what follows.)
-size_t block_length(std::string_view text, size_t size) {
-    for (size_t at = text.find_first_of(white_space, size); at != std::string_view::npos;
-         at = text.find_first_of(white_space, at + 1))
-        if (text[at - 1] > ' ' && text[at - 1] < 0x7f) return at;
-    return text.size();
-}
-
 // Collects tokens and writes a shard whenever one is full.
 class ShardWriter {
   public:
@@ -198,10 +188,13 @@ Manifest write_shards(const Tokenizer& tokenizer, const std::vector<std::string_
     const auto add_documents = [&](const std::string& name, const std::vector<std::string_view>& part) {
         writer.start_split(name);
         for (std::string_view document : part) {
+            bool is_first = true;
             while (!document.empty()) {
-                const size_t length = block_length(document, block);
+                const size_t length = tokenizer.cut(document, std::min(block, document.size()));
                 ids.clear();
-                tokenizer.encode(document.substr(0, length), ids);
+                const std::string_view piece = document.substr(0, length);
+                is_first ? tokenizer.encode(piece, ids) : tokenizer.encode_rest(piece, ids);
+                is_first = false;
                 document.remove_prefix(length);
                 if (document.empty()) ids.push_back(tokenizer.end_token());
                 writer.add(ids);

@@ -24,6 +24,12 @@ class Tokenizer {
         encode(text, ids);
         return ids;
     }
+    // A text can be encoded in parts: cut() is the first place at or after `from` (> 0) where encode(first part) and
+    // encode_rest(other part) give the ids that encode(text) would, whatever follows the text; text.size() when there is
+    // none. The default: never.
+    virtual size_t cut(std::string_view text, [[maybe_unused]] size_t from) const { return text.size(); }
+    // Appends the ids of a part that begins at such a cut.
+    virtual void encode_rest(std::string_view text, std::vector<int32_t>& out) const { encode(text, out); }
     // The text of the ids; a special token gives its name, e.g. </s>. Throws Error(input) on an id outside the vocabulary.
     virtual std::string decode(std::span<const int32_t> ids) const = 0;
     std::string decode(std::initializer_list<int32_t> ids) const { return decode(std::span(ids.begin(), ids.size())); }

@@ -11,13 +11,15 @@
 
 namespace templar {
 
+inline constexpr const char* checkpoint_file = "checkpoint.safetensors";
+
 struct Checkpoint {
     uint64_t window = 0;          // the next window to take part in
     int64_t step = 0;             // records applied that moved theta
     Digest root{};                // state root of theta
     std::vector<float> theta;     // flat parameter arena, layout order
     std::vector<float> momentum;  // error feedback, as long as theta; empty for one who does not train
-    std::string extra;  // the participant's other state (the Gauntlet's, …): UTF-8, a few MB at most
+    std::string extra;            // the participant's other state (the Gauntlet's, …): UTF-8, a few MB at most
     bool operator==(const Checkpoint&) const = default;
 };
 
@@ -30,5 +32,7 @@ void save_checkpoint(const std::filesystem::path& folder, const Checkpoint& chec
 // The folder's checkpoint, bit for bit as saved; nothing when there is none. Throws Error(input), naming the
 // file, when it is damaged or was made for another model (theta has not `parameters` values).
 std::optional<Checkpoint> load_checkpoint(const std::filesystem::path& folder, int64_t parameters);
+// The same without the momentum, for one who only uses the model; checked as a whole all the same.
+std::optional<Checkpoint> load_checkpoint_model(const std::filesystem::path& folder, int64_t parameters);
 
 }  // namespace templar

@@ -1,12 +1,13 @@
 #include "weights/safetensors.h"
 
 #include "base/error.h"
+#include "base/strict_json.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <set>
-#include <stdexcept>
+#include <bit>
+#include <optional>
 #include <tuple>
 
 namespace templar {
@@ -15,99 +16,29 @@ namespace {
 
 using nlohmann::json;
 
-// Room for hundreds of thousands of tensors, and a bound on what parsing a stranger's header may cost.
-constexpr uint64_t max_header_bytes = 16 << 20;
 constexpr size_t max_name_bytes = 512;
 constexpr const char* metadata_key = "__metadata__";
 
-uint64_t element_count(const NamedTensor& tensor) {
-    uint64_t count = 1;
-    for (int64_t dimension : tensor.shape) count *= static_cast<uint64_t>(dimension);
-    return count;
-}
-
-}  // namespace
-
-Bytes write_safetensors(const std::vector<NamedTensor>& tensors,
-                        const std::map<std::string, std::string>& metadata) {
-    nlohmann::ordered_json header = nlohmann::ordered_json::object();
-    if (!metadata.empty()) header[metadata_key] = metadata;
-    uint64_t offset = 0;
-    for (const NamedTensor& tensor : tensors) {
-        if (tensor.name.size() > max_name_bytes || tensor.name == metadata_key ||
-            header.contains(tensor.name))
-            throw std::invalid_argument("write_safetensors: the name " + tensor.name +
-                                        " is too long or taken");
-        if (element_count(tensor) != tensor.values.size())
-            throw std::invalid_argument("write_safetensors: shape and values of " + tensor.name + " differ");
-        const uint64_t end = offset + tensor.values.size_bytes();
-        header[tensor.name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
-        offset = end;
-    }
-    std::string text;
-    try {
-        text = header.dump();
-    } catch (const json::exception& error) {
-        throw std::invalid_argument(std::string("write_safetensors: names and metadata must be UTF-8: ") +
-                                    error.what());
-    }
-    text.resize((text.size() + 7) / 8 * 8, ' ');
-    if (text.size() > max_header_bytes)
-        throw std::invalid_argument("write_safetensors: more names and metadata than a reader accepts");
-
-    ByteWriter length;
-    length.put(uint64_t{text.size()});
-    Bytes bytes = length.take();
-    bytes.reserve(bytes.size() + text.size() + offset);
-    bytes.insert(bytes.end(), text.begin(), text.end());
-    for (const NamedTensor& tensor : tensors) {
-        const auto* data = reinterpret_cast<const uint8_t*>(tensor.values.data());
-        bytes.insert(bytes.end(), data, data + tensor.values.size_bytes());
-    }
-    return bytes;
-}
-
-namespace {
-
-// Refuses names given twice, for JSON parsers disagree on which one counts, and names that would fill a log.
-class CheckedKeys {
-  public:
-    explicit CheckedKeys(std::string_view what) : what_(what) {}
-    bool operator()(int depth, json::parse_event_t event, json& value) {
-        if (depth > max_depth) fail(ExitCode::input, "{}: header: nested deeper than {}", what_, max_depth);
-        if (event == json::parse_event_t::object_start) open_.emplace_back();
-        if (event == json::parse_event_t::object_end) open_.pop_back();
-        if (event == json::parse_event_t::key) {
-            const auto key = value.get<std::string>();
-            if (key.size() > max_name_bytes)
-                fail(ExitCode::input, "{}: header: a name has more than {} bytes", what_, max_name_bytes);
-            if (!open_.back().insert(key).second)
-                fail(ExitCode::input, "{}: header: the name {} is given twice", what_, key);
-        }
-        return true;
-    }
-
-  private:
-    static constexpr int max_depth = 4;
-    std::string_view what_;
-    std::vector<std::set<std::string>> open_;  // keys of the objects that are not closed yet
+// The format's types. Only the first three are ever used here: the others may stand in a file beside them.
+struct StoredType {
+    std::string_view name;
+    uint64_t bytes;
 };
+constexpr StoredType stored_types[] = {{"F32", 4},     {"BF16", 2},    {"F16", 2}, {"F64", 8}, {"I64", 8},
+                                       {"U64", 8},     {"I32", 4},     {"U32", 4}, {"I16", 2}, {"U16", 2},
+                                       {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}};
 
-json parse_header(std::string_view text, std::string_view what) {
-    if (!text.starts_with('{')) fail(ExitCode::input, "{}: header: expected a JSON object", what);
-    try {
-        return json::parse(text, CheckedKeys(what));
-    } catch (const json::exception& error) {
-        fail(ExitCode::input, "{}: header: expected JSON: {}", what, error.what());
-    }
+std::optional<uint64_t> bytes_each(std::string_view dtype) {
+    for (const StoredType& type : stored_types)
+        if (type.name == dtype) return type.bytes;
+    return std::nullopt;
 }
 
-std::map<std::string, std::string> parse_metadata(const json& value, std::string_view what) {
+Metadata parse_metadata(const json& value, std::string_view what) {
     if (!value.is_object()) fail(ExitCode::input, "{}: {}: expected an object", what, metadata_key);
-    std::map<std::string, std::string> metadata;
+    Metadata metadata;
     for (const auto& [key, text] : value.items()) {
-        if (!text.is_string())
-            fail(ExitCode::input, "{}: {}: {}: expected a string", what, metadata_key, key);
+        if (!text.is_string()) fail(ExitCode::input, "{}: {}: {}: expected a string", what, metadata_key, key);
         metadata[key] = text.get<std::string>();
     }
     return metadata;
@@ -115,11 +46,13 @@ std::map<std::string, std::string> parse_metadata(const json& value, std::string
 
 // A tensor as its header entry describes it, checked against the number of data bytes.
 struct Entry {
-    NamedTensor tensor;
+    StoredTensor tensor;
     uint64_t begin = 0, end = 0;
 };
 
 Entry parse_entry(const std::string& name, const json& value, uint64_t data_bytes, std::string_view what) {
+    if (name.size() > max_name_bytes)
+        fail(ExitCode::input, "{}: header: a name has more than {} bytes", what, max_name_bytes);
     auto check = [&](bool good, std::string_view field, std::string_view expected) {
         if (!good) fail(ExitCode::input, "{}: tensor {}: {}: expected {}", what, name, field, expected);
     };
@@ -130,12 +63,14 @@ Entry parse_entry(const std::string& name, const json& value, uint64_t data_byte
 
     const json& dtype = value.at("dtype");
     check(dtype.is_string(), "dtype", "a string");
-    if (dtype != "F32")
-        fail(ExitCode::input, "{}: tensor {}: dtype: expected F32, found {}", what, name,
-             dtype.get<std::string>().substr(0, 16));
-
     Entry entry;
     entry.tensor.name = name;
+    entry.tensor.dtype = dtype.get<std::string>();
+    const std::optional<uint64_t> each = bytes_each(entry.tensor.dtype);
+    if (!each)
+        fail(ExitCode::input, "{}: tensor {}: dtype: expected one that the format knows, found {}", what, name,
+             entry.tensor.dtype.substr(0, 16));
+
     const json& shape = value.at("shape");
     check(shape.is_array() && std::all_of(shape.begin(), shape.end(), is_whole), "shape", "whole numbers");
     uint64_t count = 1;
@@ -152,24 +87,41 @@ Entry parse_entry(const std::string& name, const json& value, uint64_t data_byte
           "data_offsets", "two whole numbers");
     entry.begin = offsets[0].get<uint64_t>();
     entry.end = offsets[1].get<uint64_t>();
-    if (entry.begin > entry.end || entry.end > data_bytes || entry.end - entry.begin != count * sizeof(float))
-        fail(ExitCode::input, "{}: tensor {}: data_offsets: expected {} bytes within {}, found [{}, {}]",
-             what, name, count * sizeof(float), data_bytes, entry.begin, entry.end);
+    if (entry.begin > entry.end || entry.end > data_bytes || entry.end - entry.begin != count * *each)
+        fail(ExitCode::input, "{}: tensor {}: data_offsets: expected {} bytes within {}, found [{}, {}]", what, name,
+             count * *each, data_bytes, entry.begin, entry.end);
     return entry;
+}
+
+float half_to_float(uint16_t bits) {
+    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
+    if (magnitude >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+    // Exact, for normal and subnormal numbers alike: the exponents' offsets differ by 127 - 15.
+    const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(value));
+}
+
+template <class Stored, class Convert>
+void convert(ByteSpan bytes, std::span<float> out, Convert&& to_float) {
+    for (size_t i = 0; i < out.size(); ++i) {
+        Stored stored;  // memcpy: a file's tensors need not be aligned
+        std::memcpy(&stored, bytes.data() + i * sizeof stored, sizeof stored);
+        out[i] = to_float(stored);
+    }
 }
 
 }  // namespace
 
-SafetensorsView read_safetensors(ByteSpan bytes, std::string_view what) {
+SafetensorsView read_safetensors(ByteSpan bytes, std::string_view what, int64_t header_limit) {
     ByteReader reader(bytes, what);
     const auto header_bytes = reader.get<uint64_t>();
-    const uint64_t limit = std::min<uint64_t>(max_header_bytes, reader.remaining());
+    const uint64_t limit = std::min<uint64_t>(static_cast<uint64_t>(header_limit), reader.remaining());
     if (header_bytes > limit)
         fail(ExitCode::input, "{}: header length: expected at most {}, found {}", what, limit, header_bytes);
-    const json header = parse_header(as_text(reader.get_bytes(header_bytes)), what);
+    const std::string_view text = as_text(reader.get_bytes(header_bytes));
+    if (!text.starts_with('{')) fail(ExitCode::input, "{}: header: expected a JSON object", what);
+    const json header = parse_json(text, fmt::format("{}: header", what));
     const ByteSpan data = reader.get_bytes(reader.remaining());
-    if (reinterpret_cast<uintptr_t>(data.data()) % alignof(float) != 0)
-        fail(ExitCode::input, "{}: header length: expected a multiple of 8, found {}", what, header_bytes);
 
     SafetensorsView view;
     std::vector<Entry> entries;
@@ -190,13 +142,35 @@ SafetensorsView read_safetensors(ByteSpan bytes, std::string_view what) {
             fail(ExitCode::input, "{}: tensor {}: data_offsets: expected to begin at {}, found {}", what,
                  entry.tensor.name, expected, entry.begin);
         expected = entry.end;
-        entry.tensor.values = {reinterpret_cast<const float*>(data.data() + entry.begin),
-                               (entry.end - entry.begin) / sizeof(float)};
+        entry.tensor.bytes = data.subspan(entry.begin, entry.end - entry.begin);
         view.tensors.push_back(std::move(entry.tensor));
     }
     if (expected != data.size())
         fail(ExitCode::input, "{}: expected {} bytes of tensors, found {}", what, expected, data.size());
     return view;
+}
+
+int64_t StoredTensor::count() const {
+    int64_t count = 1;
+    for (int64_t dimension : shape) count *= dimension;
+    return count;
+}
+
+void read_values(const StoredTensor& tensor, std::span<float> out, std::string_view what) {
+    if (tensor.count() != std::ssize(out))
+        fail(ExitCode::input, "{}: tensor {}: expected {} values, found {}", what, tensor.name, out.size(),
+             tensor.count());
+    if (tensor.dtype == "F32") {
+        if (!out.empty()) std::memcpy(out.data(), tensor.bytes.data(), out.size_bytes());
+    } else if (tensor.dtype == "BF16") {
+        convert<uint16_t>(tensor.bytes, out,
+                          [](uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); });
+    } else if (tensor.dtype == "F16") {
+        convert<uint16_t>(tensor.bytes, out, half_to_float);
+    } else {
+        fail(ExitCode::input, "{}: tensor {}: dtype: expected F32, BF16 or F16, found {}", what, tensor.name,
+             tensor.dtype);
+    }
 }
 
 }  // namespace templar

@@ -11,16 +11,20 @@ namespace templar {
 
 struct SavedModel {
     LlamaConfig config;
-    int64_t seq = 0;             // the longest sequence that it was trained for (max_position_embeddings)
-    std::vector<float> params;   // fp32, the flat arena of llama_parameters(config)
-    std::filesystem::path tokenizer;  // for load_tokenizer; empty: none lies beside the weights
+    int64_t seq = 0;                           // the longest sequence that it was trained for (max_position_embeddings)
+    std::vector<float> params;                 // fp32, the flat arena of llama_parameters(config)
+    std::filesystem::path tokenizer;           // for load_tokenizer; empty: none lies beside the weights
     int32_t begin_token = -1, end_token = -1;  // as the files say; -1: they do not
-    std::string origin;          // for people: what kind of files, where
+    std::string origin;                        // for people: what kind of files, where
 };
 
-// From a Hugging Face directory (config.json with model.safetensors or its sharded index), a folder that train, miner or
-// validator keeps (config.json with checkpoint.safetensors), or a llama2.c checkpoint (a .bin file). Throws Error(input)
-// naming the file and what in it is missing or not as expected.
+// From a Hugging Face directory (config.json with model.safetensors or its sharded index), a folder that train, miner
+// or validator keeps (config.json with checkpoint.safetensors), or a llama2.c checkpoint (a .bin file). Throws
+// Error(input) naming the file and what in it is missing or not as expected.
 SavedModel load_model(const std::filesystem::path& path);
+
+// Throws Error(input), naming both, unless a tokenizer of so many ids goes with the model: each id must have its row in
+// the embedding, and no more rows may be left over than are added to make a size round.
+void check_vocabulary(const SavedModel& model, int64_t tokenizer_vocab_size);
 
 }  // namespace templar

@@ -105,7 +105,7 @@ struct Llama::LayerActivations {
 
 // One batch as the device sees it, each (N).
 struct Llama::BatchTensors {
-    Tensor tokens, labels, losses;
+    Tensor tokens, labels, losses, greedy;
 };
 
 // All activations, carved from an arena for the largest batch. For inference all layers share one set of
@@ -125,8 +125,7 @@ struct Llama::Activations {
     Tensor dqkv;       // (B, T, S, D)
     Tensor delta;      // (B, H, T)
 
-    Activations(Arena& arena, const LlamaConfig& config, int64_t B, int64_t T, Pass pass, DType compute)
-        : batch_(B) {
+    Activations(Arena& arena, const LlamaConfig& config, int64_t B, int64_t T, Pass pass, DType compute) {
         const int64_t N = B * T, C = config.hidden_size, F = config.intermediate_size, D = config.head_dim;
         const int64_t H = config.heads, S = H + 2 * config.kv_heads;
         auto values = [&](const std::string& name, std::initializer_list<int64_t> shape) {
@@ -153,7 +152,7 @@ struct Llama::Activations {
         branch = values("branch", {N, C});
         for (BatchTensors& batch : batches)
             batch = {arena.take("tokens", DType::i32, {N}), arena.take("labels", DType::i32, {N}),
-                     statistics("losses", {N})};
+                     statistics("losses", {N}), arena.take("greedy", DType::u8, {N})};
         logits = values("logits", {std::min(N, logits_chunk_rows(compute)), config.vocab_size});
         if (pass == Pass::inference) {
             layers.assign(static_cast<size_t>(config.layers), layer());
@@ -169,19 +168,22 @@ struct Llama::Activations {
         delta = statistics("delta", {B, H, T});
     }
 
-    // The first `rows` sequences of a tensor whose first extent is B or N.
-    Tensor first(const Tensor& t, int64_t rows) const { return slice(t, 0, t.shape[0] / batch_ * rows); }
-    Norm first(const Norm& norm, int64_t rows) const {
-        return {first(norm.x, rows), first(norm.y, rows), first(norm.rstd, rows)};
+    // The tensor for a batch of this extent, in the same memory: (B, T, heads, D), (B, H, T) or (N, …).
+    static Tensor first(Tensor t, Extent extent) {
+        if (t.rank > 2) t.shape[0] = extent.rows;
+        else t.shape[0] = extent.tokens();
+        if (t.rank == 4) t.shape[1] = extent.length;
+        if (t.rank == 3) t.shape[2] = extent.length;
+        return t;
     }
-    LayerActivations layer(int64_t l, int64_t rows) const {
+    static Norm first(const Norm& norm, Extent extent) {
+        return {first(norm.x, extent), first(norm.y, extent), first(norm.rstd, extent)};
+    }
+    LayerActivations layer(int64_t l, Extent extent) const {
         const LayerActivations& a = layers[static_cast<size_t>(l)];
-        return {first(a.in, rows),  first(a.qkv, rows),     first(a.attn, rows), first(a.lse, rows),
-                first(a.mid, rows), first(a.gate_up, rows), first(a.act, rows)};
+        return {first(a.in, extent),  first(a.qkv, extent),     first(a.attn, extent), first(a.lse, extent),
+                first(a.mid, extent), first(a.gate_up, extent), first(a.act, extent)};
     }
-
-  private:
-    int64_t batch_;
 };
 
 MemoryPlan Llama::dry_run(const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass, DType compute) {
@@ -215,10 +217,11 @@ struct Llama::Pending::Slot {
     Slot(Device& device_used, int64_t most_tokens, const BatchTensors& on_device)
         : device(device_used),
           tensors(on_device),
-          pinned(device.allocate_pinned(3 * most_tokens * 4)),
+          pinned(device.allocate_pinned(most_tokens * (3 * 4 + 1))),
           tokens(static_cast<int32_t*>(pinned)),
           labels(tokens + most_tokens),
           losses(reinterpret_cast<float*>(labels + most_tokens)),
+          greedy(reinterpret_cast<uint8_t*>(losses + most_tokens)),
           done(device.make_event()) {}
     ~Slot() { device.release_pinned(pinned); }
     Slot(const Slot&) = delete;
@@ -229,12 +232,17 @@ struct Llama::Pending::Slot {
     void* pinned;
     int32_t *tokens, *labels;
     float* losses;
+    uint8_t* greedy;
     std::unique_ptr<Device::Event> done;  // the losses are here
 };
 
 std::span<const float> Llama::Pending::wait() const {
     slot_->done->wait();
     return {slot_->losses, count_};
+}
+
+std::span<const uint8_t> Llama::Pending::greedy() const {
+    return {slot_->greedy, greedy_count_};
 }
 
 Llama::Llama(Device& device, const LlamaConfig& config, int64_t batch, int64_t seq, Pass pass)
@@ -272,12 +280,14 @@ Llama::Pending::Slot& Llama::send(std::span<const int32_t> tokens, std::span<con
     return slot;
 }
 
-Llama::Pending Llama::fetch_losses(Pending::Slot& slot, int64_t count) {
+Llama::Pending Llama::fetch_losses(Pending::Slot& slot, int64_t count, bool greedy) {
     device_.download(stream_, slot.losses, slot.tensors.losses.data, count * bytes_of(DType::f32));
+    if (greedy) device_.download(stream_, slot.greedy, slot.tensors.greedy.data, count);
     slot.done->record(stream_);
     Pending pending;
     pending.slot_ = &slot;
     pending.count_ = static_cast<size_t>(count);
+    pending.greedy_count_ = greedy ? pending.count_ : 0;
     return pending;
 }
 
@@ -293,23 +303,23 @@ void Llama::linear_backward(Tensor dx, Tensor dweight, Tensor dy, Tensor x, Tens
 }
 
 // Everything up to the last norm's output.
-void Llama::forward(const Weights& weights, Tensor tokens, int64_t rows) {
+void Llama::forward(const Weights& weights, Tensor tokens, Extent extent) {
     const Activations& all = *activations_;
     const int64_t heads = config_.heads, rotated = config_.heads + config_.kv_heads;
     const int64_t S = rotated + config_.kv_heads, D = config_.head_dim;
     const float eps = config_.rms_norm_eps;
-    const Tensor branch = all.first(all.branch, rows);
+    const Tensor branch = all.first(all.branch, extent);
 
-    const Norm start = all.first(all.layers[0].in, rows);
+    const Norm start = all.first(all.layers[0].in, extent);
     ops_.embedding_forward(stream_, start.x, weights.embedding, tokens);
     show("embed", -1, start.x);
     ops_.rmsnorm_forward(stream_, start.y, start.rstd, start.x, weights.layer(0).input_norm, eps);
 
     for (int64_t l = 0; l < config_.layers; ++l) {
         const Layer w = weights.layer(l);
-        const LayerActivations a = all.layer(l, rows);
+        const LayerActivations a = all.layer(l, extent);
         const bool last = l + 1 == config_.layers;
-        const Norm next = last ? all.first(all.final, rows) : all.layer(l + 1, rows).in;
+        const Norm next = last ? all.first(all.final, extent) : all.layer(l + 1, extent).in;
 
         show("input_layernorm", l, a.in.y);
         linear(matrix(a.qkv, S * D), a.in.y, w.qkv);
@@ -332,7 +342,7 @@ void Llama::forward(const Weights& weights, Tensor tokens, int64_t rows) {
                                  last ? weights.final_norm : weights.layer(l + 1).input_norm, eps);
         show("out", l, next.x);
     }
-    show("final_norm", -1, all.first(all.final, rows).y);
+    show("final_norm", -1, all.first(all.final, extent).y);
 }
 
 // Losses, the head's gradient, and dnormed, the gradient of the last norm's output: a chunk of rows at a
@@ -354,15 +364,15 @@ void Llama::head_forward_backward(const Weights& weights, const Weights& grads, 
 
 // From the gradient of the last norm's output (in `branch`) to the embedding: the forward's steps in reverse.
 // `dresidual` is the gradient of the residual stream; each branch adds its share through its norm.
-void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens, int64_t rows) {
+void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens, Extent extent) {
     const Activations& all = *activations_;
     const int64_t rotated = config_.heads + config_.kv_heads;
     const int64_t HD = config_.heads * config_.head_dim, SD = (rotated + config_.kv_heads) * config_.head_dim;
-    const Tensor dnormed = all.first(all.branch, rows), dresidual = all.first(all.dresidual, rows);
-    const Tensor dact = all.first(all.dact, rows), dattn = all.first(all.dattn, rows);
-    const Tensor dqkv = all.first(all.dqkv, rows), delta = all.first(all.delta, rows);
+    const Tensor dnormed = all.first(all.branch, extent), dresidual = all.first(all.dresidual, extent);
+    const Tensor dact = all.first(all.dact, extent), dattn = all.first(all.dattn, extent);
+    const Tensor dqkv = all.first(all.dqkv, extent), delta = all.first(all.delta, extent);
 
-    const Norm final = all.first(all.final, rows);
+    const Norm final = all.first(all.final, extent);
     show("d.final_norm", -1, dnormed);
     ops_.rmsnorm_backward(stream_, dresidual, grads.final_norm, dnormed, {}, final.x, weights.final_norm,
                           final.rstd);
@@ -370,7 +380,7 @@ void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens
 
     for (int64_t l = config_.layers - 1; l >= 0; --l) {
         const Layer w = weights.layer(l), g = grads.layer(l);
-        const LayerActivations a = all.layer(l, rows);
+        const LayerActivations a = all.layer(l, extent);
 
         show("d.out", l, dresidual);
         linear_backward(dact, g.down, dresidual, a.act, w.down);
@@ -398,7 +408,8 @@ void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens
 
 Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<const int32_t> tokens,
                                        std::span<const int32_t> labels, float scale) {
-    const int64_t rows = checked_rows(weights, tokens), N = rows * seq_;
+    const Extent extent = checked_extent(weights, tokens, seq_);
+    const int64_t N = extent.tokens();
     check_labels(labels, tokens);
     if (pass_ != Pass::training)
         fail(ExitCode::internal, "forward_backward: this model was planned for inference only");
@@ -408,31 +419,34 @@ Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<c
     const Weights parameters(config_, weights), gradients(config_, grads);
     Pending::Slot& slot = send(tokens, labels);
     const Tensor ids = slice(slot.tensors.tokens, 0, N);
-    forward(parameters, ids, rows);
+    forward(parameters, ids, extent);
     head_forward_backward(parameters, gradients, slice(slot.tensors.labels, 0, N), scale,
                           slice(slot.tensors.losses, 0, N), activations_->branch);
-    backward(parameters, gradients, ids, rows);
-    return fetch_losses(slot, N);
+    backward(parameters, gradients, ids, extent);
+    return fetch_losses(slot, N, false);
 }
 
 Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels,
-                             [[maybe_unused]] int64_t length) {
-    const int64_t rows = checked_rows(weights, tokens), N = rows * seq_;
+                             int64_t length) {
+    const Extent extent = checked_extent(weights, tokens, length == 0 ? seq_ : length);
+    const int64_t N = extent.tokens();
     check_labels(labels, tokens);
     const Weights parameters(config_, weights);
     Pending::Slot& slot = send(tokens, labels);
-    forward(parameters, slice(slot.tensors.tokens, 0, N), rows);
-    ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, N), slice(activations_->final.y, 0, N), parameters.head,
-                   slice(slot.tensors.labels, 0, N), activations_->logits);
-    return fetch_losses(slot, N);
+    forward(parameters, slice(slot.tensors.tokens, 0, N), extent);
+    ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, N), slice(slot.tensors.greedy, 0, N),
+                   slice(activations_->final.y, 0, N), parameters.head, slice(slot.tensors.labels, 0, N),
+                   activations_->logits);
+    return fetch_losses(slot, N, true);
 }
 
 void Llama::logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out) {
-    const int64_t rows = checked_rows(weights, tokens), N = rows * seq_, V = config_.vocab_size;
+    const Extent extent = checked_extent(weights, tokens, seq_);
+    const int64_t N = extent.tokens(), V = config_.vocab_size;
     if (static_cast<int64_t>(out.size()) != N * V)
         fail(ExitCode::internal, "logits: room for {} values, expected {}", out.size(), N * V);
     const Weights parameters(config_, weights);
-    forward(parameters, slice(send(tokens, {}).tensors.tokens, 0, N), rows);
+    forward(parameters, slice(send(tokens, {}).tensors.tokens, 0, N), extent);
     const int64_t chunk = activations_->logits.shape[0];
     std::vector<bf16> narrow;
     for (int64_t begin = 0; begin < N; begin += chunk) {
@@ -448,21 +462,22 @@ void Llama::logits(Tensor weights, std::span<const int32_t> tokens, std::span<fl
     }
 }
 
-int64_t Llama::checked_rows(const Tensor& weights, std::span<const int32_t> tokens) const {
+Llama::Extent Llama::checked_extent(const Tensor& weights, std::span<const int32_t> tokens, int64_t length) const {
     if (weights.numel() != plan_.parameter_count)
         fail(ExitCode::input, "the model has {} parameters, expected {} for its shape", weights.numel(),
              plan_.parameter_count);
     if (weights.dtype != plan_.compute)
         fail(ExitCode::internal, "weights in {}, expected {}", name_of(weights.dtype), name_of(plan_.compute));
-    const int64_t count = static_cast<int64_t>(tokens.size()), rows = count / seq_;
-    if (rows < 1 || rows > batch_ || rows * seq_ != count)
-        fail(ExitCode::input, "{} tokens: expected 1 to {} sequences of {}", count, batch_, seq_);
+    if (length < 1 || length > seq_) fail(ExitCode::input, "sequences of {} tokens: expected 1 to {}", length, seq_);
+    const int64_t count = static_cast<int64_t>(tokens.size()), rows = count / length, most = batch_ * seq_ / length;
+    if (rows < 1 || rows > most || rows * length != count)
+        fail(ExitCode::input, "{} tokens: expected 1 to {} sequences of {}", count, most, length);
     for (size_t i = 0; i < tokens.size(); ++i)
         if (tokens[i] < 0 || tokens[i] >= config_.vocab_size)
             fail(ExitCode::input,
                  "token {} of the batch is {}, expected 0 to {}: data and model have different vocabularies",
                  i, tokens[i], config_.vocab_size - 1);
-    return rows;
+    return {rows, length};
 }
 
 void Llama::check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens) const {

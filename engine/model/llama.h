@@ -56,14 +56,15 @@ class Llama {
       public:
         // Waits until they are here. The values stay until the model is given two more batches.
         std::span<const float> wait() const;
-        // Of losses(), after wait(): 1 where the label is the most likely token, 0 where it is not or is ignored.
+        // Of losses(), after wait(): 1 where no token is more likely than the label, 0 where one is or the label is
+        // ignored. Of forward_backward(): none.
         std::span<const uint8_t> greedy() const;
 
       private:
         friend class Llama;
         struct Slot;
         Slot* slot_ = nullptr;
-        size_t count_ = 0;
+        size_t count_ = 0, greedy_count_ = 0;
     };
 
     // Adds scale · d(sum of token losses)/d(weights) to grads. weights: the flat arena in the device's compute
@@ -75,7 +76,7 @@ class Llama {
                              std::span<const int32_t> labels, float scale);
 
     // Per-token losses without gradients. length: tokens per sequence, 1 to seq (0: seq): as many shorter sequences as
-    // there is room for, rows·length <= batch·seq.
+    // there is room for, rows·length <= batch·seq. Throws as forward_backward, and when the length is none of these.
     Pending losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels, int64_t length = 0);
 
     // All logits, (rows, seq, vocab), on the host: for tests.
@@ -100,15 +101,20 @@ class Llama {
     struct LayerActivations;
     struct BatchTensors;
     struct Activations;
+    // Sequences of a batch and their tokens.
+    struct Extent {
+        int64_t rows, length;
+        int64_t tokens() const { return rows * length; }
+    };
 
-    int64_t checked_rows(const Tensor& weights, std::span<const int32_t> tokens) const;
+    Extent checked_extent(const Tensor& weights, std::span<const int32_t> tokens, int64_t length) const;
     void check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens) const;
     Pending::Slot& send(std::span<const int32_t> tokens, std::span<const int32_t> labels);
-    Pending fetch_losses(Pending::Slot& slot, int64_t count);
-    void forward(const Weights& weights, Tensor tokens, int64_t rows);
+    Pending fetch_losses(Pending::Slot& slot, int64_t count, bool greedy);
+    void forward(const Weights& weights, Tensor tokens, Extent extent);
     void head_forward_backward(const Weights& weights, const Weights& grads, Tensor labels, float scale,
                                Tensor token_losses, Tensor dnormed);
-    void backward(const Weights& weights, const Weights& grads, Tensor tokens, int64_t rows);
+    void backward(const Weights& weights, const Weights& grads, Tensor tokens, Extent extent);
     void linear(Tensor y, Tensor x, Tensor weight);
     void linear_backward(Tensor dx, Tensor dweight, Tensor dy, Tensor x, Tensor weight);
     void done(int64_t layer) const {

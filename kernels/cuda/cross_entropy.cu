@@ -1,7 +1,7 @@
 // loss_i = log Σ_v e^(z_iv) - z_i,label; d(logits) = scale·(softmax - onehot), written over the logits. Rows with a
-// label below 0 are ignored: loss and gradient 0.
+// label below 0 are ignored: loss and gradient 0. For loss_eval also greedy: whether the label's logit is the maximum.
 //
-//     logits (N, V), labels (N), losses (N) fp32
+//     logits (N, V), labels (N), losses (N) fp32, greedy (N) u8
 //
 // Bound by memory: N·V numbers read, and written where the gradient is asked for. One block has a row and copies it to
 // shared memory at once (a row of 32,000 bf16 numbers is 64 KB: three are on their way to a multiprocessor at the same
@@ -90,7 +90,7 @@ struct Sum {
 // One block for each row. in_shared: its packs are in shared memory.
 template <class T, bool gradient, bool in_shared>
 __global__ void __launch_bounds__(max_threads, 3)
-    cross_entropy_kernel(float* losses, T* logits, const int32_t* labels, float scale, int vocab) {
+    cross_entropy_kernel(float* losses, uint8_t* greedy, T* logits, const int32_t* labels, float scale, int vocab) {
     constexpr int n = pack_size<T>;
     CrossEntropyStorage& shared = shared_storage<CrossEntropyStorage>();
     Pack<T>* const copied = reinterpret_cast<Pack<T>*>(&shared + 1);
@@ -99,7 +99,10 @@ __global__ void __launch_bounds__(max_threads, 3)
     const int odd = row.odd(), label = labels[blockIdx.x];
 
     if (label < 0) {
-        if (thread == 0) losses[blockIdx.x] = 0;
+        if (thread == 0) {
+            losses[blockIdx.x] = 0;
+            if (greedy) greedy[blockIdx.x] = 0;
+        }
         if constexpr (gradient) {
             for (int p = thread; p < row.packs; p += threads) store(row.pack(p), Floats<n>{});
             if (odd >= 0) row.begin[odd] = from_float<T>(0.0f);
@@ -124,6 +127,7 @@ __global__ void __launch_bounds__(max_threads, 3)
         const double above_label =
             static_cast<double>(max2) - static_cast<double>(label_logit) * static_cast<double>(log2_e);
         losses[blockIdx.x] = logf(sum) + static_cast<float>(ln_2 * above_label);
+        if (greedy) greedy[blockIdx.x] = log2_e * label_logit >= max2;
     }
 
     if constexpr (gradient) {
@@ -140,8 +144,10 @@ __global__ void __launch_bounds__(max_threads, 3)
 }
 
 template <bool gradient>
-void cross_entropy(Stream& stream, const char* name, Tensor losses, Tensor logits, Tensor labels, float scale) {
+void cross_entropy(Stream& stream, const char* name, Tensor losses, Tensor greedy, Tensor logits, Tensor labels,
+                   float scale) {
     require_type(name, DType::f32, {losses});
+    require_type(name, DType::u8, {greedy});
     require_type(name, DType::i32, {labels});
     const int64_t rows = labels.numel(), vocab = logits.last();
     if (rows == 0) return;
@@ -154,18 +160,22 @@ void cross_entropy(Stream& stream, const char* name, Tensor losses, Tensor logit
             in_shared ? cross_entropy_kernel<T, gradient, true> : cross_entropy_kernel<T, gradient, false>;
         const int64_t shared_bytes = int64_t{sizeof(CrossEntropyStorage)} + (in_shared ? row_bytes : 0);
         launch(stream, name, grid_of(rows), grid_of(threads), static_cast<size_t>(shared_bytes), kernel, losses.f32(),
-               data<T>(logits), labels.i32(), scale, static_cast<int>(vocab));
+               greedy.u8(), data<T>(logits), labels.i32(), scale, static_cast<int>(vocab));
     });
 }
 
 }  // namespace
 
 void cross_entropy_forward(Stream& stream, Tensor losses, Tensor logits, Tensor labels) {
-    cross_entropy<false>(stream, "cross_entropy_forward", losses, logits, labels, 0.0f);
+    cross_entropy<false>(stream, "cross_entropy_forward", losses, {}, logits, labels, 0.0f);
+}
+
+void cross_entropy_and_greedy(Stream& stream, Tensor losses, Tensor greedy, Tensor logits, Tensor labels) {
+    cross_entropy<false>(stream, "loss_eval", losses, greedy, logits, labels, 0.0f);
 }
 
 void cross_entropy_fused(Stream& stream, Tensor losses, Tensor logits, Tensor labels, float scale) {
-    cross_entropy<true>(stream, "cross_entropy_fused", losses, logits, labels, scale);
+    cross_entropy<true>(stream, "cross_entropy_fused", losses, {}, logits, labels, scale);
 }
 
 }  // namespace templar::cuda

@@ -1,5 +1,5 @@
 // losses (N): log Σ_v e^(z_iv) - z_i,label of the logits z = hidden (N, C) · head (V, C)ᵀ; 0 where the label is below
-// 0.
+// 0. greedy (N) u8, where it is wanted: whether the label's logit is the largest.
 //
 // The logits are made tile by tile in registers and go into a running log-sum-exp there (loss_eval_parts.h): memory
 // holds two numbers for each row and split instead of V logits. So the call reads hidden and head, writes 4N bytes,
@@ -144,10 +144,11 @@ __global__ void __launch_bounds__(threads, 1) loss_eval_mma_kernel(LossEvalTask<
 
 // Double, since the maximum may be large beside the loss; N of them cost nothing.
 template <class T>
-__global__ void combine_splits_kernel(float* losses, LossEvalTask<T> task) {
+__global__ void combine_splits_kernel(float* losses, uint8_t* greedy, LossEvalTask<T> task) {
     const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (row >= task.rows) return;
     float loss = 0;
+    bool most_likely = false;
     if (task.labels[row] >= 0) {
         const RowSum* const sums = task.sums + int64_t{row} * task.splits;
         float max = sums[0].max;
@@ -159,8 +160,10 @@ __global__ void combine_splits_kernel(float* losses, LossEvalTask<T> task) {
         // exactly.
         const double log_sum = (static_cast<double>(max) + log2(sum)) / static_cast<double>(log2_e);
         loss = static_cast<float>(log_sum - static_cast<double>(task.targets[row]));
+        most_likely = task.targets[row] * log2_e >= max;  // the same product as in add_columns
     }
     losses[row] = loss;
+    if (greedy) greedy[row] = most_likely;
 }
 
 // ---- launchers ----------------------------------------------------------------------------------------------------
@@ -170,7 +173,7 @@ constexpr int64_t most_rows = int64_t{1} << 17;
 static_assert(most_rows * (max_splits * int64_t{sizeof(RowSum)} + int64_t{sizeof(float)}) <= scratch_bytes);
 
 template <class T>
-void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels,
+void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels,
                             LossEvalVersion version) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
     const int vocab_tiles = static_cast<int>(ceil_div(vocab, tile_columns<T>));
@@ -198,12 +201,12 @@ void loss_eval_in_registers(Stream& stream, Tensor losses, Tensor hidden, Tensor
             launch(stream, "loss_eval", grid_of(task.splits, row_tiles), dim3(threads), sizeof(Storage<T>),
                    loss_eval_mma_kernel<T>, task);
         launch(stream, "loss_eval", grid_of(ceil_div(pass, 128)), dim3(128), 0, combine_splits_kernel<T>,
-               losses.f32() + first, task);
+               losses.f32() + first, greedy ? greedy.u8() + first : nullptr, task);
     }
 }
 
 // As many rows at a time as the stream's scratch memory holds logits of.
-void loss_eval_by_logits(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels) {
+void loss_eval_by_logits(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
     const int64_t row_bytes = vocab * bytes_of(hidden.dtype), most = std::min(rows, scratch_bytes / row_bytes);
     void* const memory = scratch(stream, std::max<int64_t>(most, 1) * row_bytes);
@@ -211,31 +214,35 @@ void loss_eval_by_logits(Stream& stream, Tensor losses, Tensor hidden, Tensor he
         const int64_t pass = std::min(most, rows - first);
         const Tensor logits(memory, hidden.dtype, {pass, vocab});
         matmul(stream, logits, hidden.view(first * depth, {pass, depth}), false, head, true, false);
-        cross_entropy_forward(stream, losses.view(first, {pass}), logits, labels.view(first, {pass}));
+        cross_entropy_and_greedy(stream, losses.view(first, {pass}), greedy ? greedy.view(first, {pass}) : Tensor{},
+                                 logits, labels.view(first, {pass}));
     }
 }
 
 }  // namespace
 
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, LossEvalVersion version) {
+void loss_eval(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels,
+               LossEvalVersion version) {
     const int64_t rows = labels.numel(), depth = hidden.last(), vocab = head.rows();
     constexpr int64_t most = std::numeric_limits<int>::max() - 1024;  // a tile beyond the last is counted in int
     require_type("loss_eval", hidden.dtype, {hidden, head});
     require_type("loss_eval", DType::f32, {losses});
+    require_type("loss_eval", DType::u8, {greedy});
     require_type("loss_eval", DType::i32, {labels});
-    require("loss_eval", hidden.rows() == rows && losses.numel() == rows && head.last() == depth,
-            "hidden (N, C), head (V, C), N losses and labels");
+    require("loss_eval", hidden.rows() == rows && losses.numel() == rows && (!greedy || greedy.numel() == rows) &&
+                head.last() == depth,
+            "hidden (N, C), head (V, C), N losses, labels and greedy");
     require("loss_eval", depth >= 1 && vocab >= 1 && depth <= most && vocab <= most,
             "1 to 2^31 - 1024 columns and logits");
     if (rows == 0) return;
-    if (version == LossEvalVersion::logits) return loss_eval_by_logits(stream, losses, hidden, head, labels);
+    if (version == LossEvalVersion::logits) return loss_eval_by_logits(stream, losses, greedy, hidden, head, labels);
     with_compute_type("loss_eval", hidden.dtype, [&]<class T>() {
-        loss_eval_in_registers<T>(stream, losses, hidden, head, labels, version);
+        loss_eval_in_registers<T>(stream, losses, greedy, hidden, head, labels, version);
     });
 }
 
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor) {
-    loss_eval(stream, losses, hidden, head, labels, default_loss_eval_version);
+void loss_eval(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels, Tensor) {
+    loss_eval(stream, losses, greedy, hidden, head, labels, default_loss_eval_version);
 }
 
 }  // namespace templar::cuda

@@ -17,6 +17,7 @@ enum class LossEvalVersion {
 inline constexpr LossEvalVersion default_loss_eval_version = LossEvalVersion::mma_sync;
 
 // As loss_eval of kernels/ops.h.
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, LossEvalVersion version);
+void loss_eval(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels,
+               LossEvalVersion version);
 
 }  // namespace templar::cuda

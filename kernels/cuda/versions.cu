@@ -8,8 +8,8 @@ namespace templar::cuda {
 namespace {
 
 template <LossEvalVersion version>
-void loss_eval_by(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor) {
-    loss_eval(stream, losses, hidden, head, labels, version);
+void loss_eval_by(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels, Tensor) {
+    loss_eval(stream, losses, greedy, hidden, head, labels, version);
 }
 
 // The CUDA table with another function in one slot.

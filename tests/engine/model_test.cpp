@@ -248,6 +248,67 @@ TEST_CASE("inference gives the training pass's losses, and the logits those loss
                          doctest::Contains("inference"), Error);
 }
 
+TEST_CASE("short sequences have the losses that they have in a longer one") {
+    const LlamaConfig config = small_config();
+    const std::vector<float> params = random_weights(config, "weights");
+    for (const Pass pass : {Pass::inference, Pass::training}) {
+        constexpr int64_t seq = 10;
+        Llama model(cpu(2), config, 2, seq, pass);
+        Batch whole(config, 2, seq, "batch");
+        whole.take(model.losses(flat(params), whole.tokens, whole.labels));
+        for (const int64_t length : {1, 2, 3, 7, 10}) {
+            CAPTURE(length);
+            for (const int64_t rows : {int64_t{1}, 2 * seq / length}) {
+                // The first tokens of the two sequences, in turn.
+                std::vector<int32_t> tokens, labels;
+                std::vector<float> want, got(static_cast<size_t>(rows * length));
+                for (int64_t i = 0; i < rows * length; ++i) {
+                    const auto from = static_cast<size_t>(i / length % 2 * seq + i % length);
+                    tokens.push_back(whole.tokens[from]);
+                    labels.push_back(whole.labels[from]);
+                    want.push_back(whole.losses[from]);
+                }
+                std::ranges::copy(model.losses(flat(params), tokens, labels, length).wait(), got.begin());
+                CHECK(distance(got, want) < 1e-6);
+            }
+        }
+        Batch again(config, 2, seq, "batch");
+        again.take(model.losses(flat(params), again.tokens, again.labels, 0));
+        CHECK(again.losses == whole.losses);
+        for (const int64_t length : {-1, 3, 11})
+            CHECK_THROWS_AS(model.losses(flat(params), again.tokens, again.labels, length), Error);
+        again.tokens.resize(24), again.labels.resize(24);  // 8 sequences of 3, one and a third more than there is room for
+        CHECK_THROWS_WITH_AS(model.losses(flat(params), again.tokens, again.labels, 3),
+                             doctest::Contains("1 to 6 sequences of 3"), Error);
+    }
+}
+
+TEST_CASE("greedy says whether the label is the most likely token") {
+    const LlamaConfig config = small_config();
+    const std::vector<float> params = random_weights(config, "weights");
+    Llama model(cpu(2), config, 2, 10, Pass::training);
+    Batch batch(config, 2, 10, "batch");
+    std::vector<float> logits(20 * 61);
+    model.logits(flat(params), batch.tokens, logits);
+    for (size_t n = 0; n < 20; ++n) {
+        const auto row = std::span(logits).subspan(n * 61, 61);
+        if (n % 3 == 0) batch.labels[n] = static_cast<int32_t>(std::ranges::max_element(row) - row.begin());
+    }
+    batch.labels[6] = Llama::ignore_label;
+    const Llama::Pending pending = model.losses(flat(params), batch.tokens, batch.labels);
+    CHECK(pending.wait().size() == 20);
+    const std::span<const uint8_t> greedy = pending.greedy();
+    REQUIRE(greedy.size() == 20);
+    for (size_t n = 0; n < 20; ++n) {
+        CAPTURE(n);
+        CHECK(greedy[n] == (n % 3 == 0 && n != 6));
+    }
+    std::vector<float> grads(params.size());
+    const Llama::Pending training = model.forward_backward(flat(params), flat(grads), batch.tokens, batch.labels, 1);
+    CHECK(training.wait().size() == 20);
+    CHECK(training.greedy().empty());
+}
+
 TEST_CASE("any number of threads gives the same bits") {
     const LlamaConfig config{.vocab_size = 300,
                              .hidden_size = 96,

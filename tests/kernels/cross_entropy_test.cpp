@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 
 using namespace templar;
 using namespace templar::test;
@@ -82,18 +84,51 @@ TEST_CASE("loss_eval is the product and its cross-entropy, whatever the scratch 
     constexpr int64_t rows = 13, hidden_size = 24, vocab = 37;
     const Values hidden = normal(rows * hidden_size, 1), head = normal(vocab * hidden_size, 2);
     std::vector<int32_t> labels;
-    for (int64_t i = 0; i < rows; ++i) labels.push_back(i == 4 ? -100 : static_cast<int32_t>(i * 5 % vocab));
+    for (int64_t i = 0; i < rows; ++i) labels.push_back(static_cast<int32_t>(i * 5 % vocab));
     const Tensor x(hidden.data(), {rows, hidden_size}), w(head.data(), {vocab, hidden_size}), y(labels.data(), {rows});
     for (const auto& [isa, ops] : tables()) {
         Stream stream{2};
         Values logits(rows * vocab), want(rows);
         ops->matmul(stream, Tensor(logits.data(), {rows, vocab}), x, false, w, true, false);
+        for (size_t i : {1, 6, 11}) {  // labels that are the most likely
+            const auto row = std::span(logits).subspan(i * vocab, vocab);
+            labels[i] = static_cast<int32_t>(std::ranges::max_element(row) - row.begin());
+        }
+        labels[4] = -100;
         ops->cross_entropy_forward(stream, Tensor(want.data(), {rows}), Tensor(logits.data(), {rows, vocab}), y);
         for (const int64_t at_a_time : {1, 5, 13, 64}) {
             Values scratch(at_a_time * vocab), got(rows, 7.0f);
-            ops->loss_eval(stream, Tensor(got.data(), {rows}), x, w, y, Tensor(scratch.data(), {at_a_time, vocab}));
+            const Tensor room(scratch.data(), {at_a_time, vocab});
+            std::vector<uint8_t> greedy(rows, 7);
+            ops->loss_eval(stream, Tensor(got.data(), {rows}), Tensor(greedy.data(), DType::u8, {rows}), x, w, y, room);
             check_close(got, to_double(want), 1e-5, 1e-6);
             CHECK(got[4] == 0);
+            for (size_t i = 0; i < rows; ++i) {
+                const auto row = std::span(logits).subspan(i * vocab, vocab);
+                CHECK(greedy[i] == (labels[i] == std::ranges::max_element(row) - row.begin()));
+            }
+            Values without(rows, 7.0f);
+            ops->loss_eval(stream, Tensor(without.data(), {rows}), {}, x, w, y, room);
+            CHECK(without == got);
+        }
+    }
+}
+
+TEST_CASE("of equal logits each is the most likely, of a NaN none") {
+    for (const auto& [isa, ops] : tables()) {
+        Stream stream;
+        const Values hidden{1.0f};
+        for (const float second : {2.0f, NAN}) {
+            const Values head{1.0f, second, 2.0f};
+            Values losses(3), scratch(3);
+            std::vector<uint8_t> greedy(3, 7);
+            for (int32_t label = 0; label < 3; ++label)
+                ops->loss_eval(stream, Tensor(&losses[label], {1}), Tensor(&greedy[label], DType::u8, {1}),
+                               Tensor(hidden.data(), {1, 1}), Tensor(head.data(), {3, 1}), Tensor(&label, {1}),
+                               Tensor(scratch.data(), {1, 3}));
+            CHECK(greedy[0] == 0);
+            CHECK(greedy[1] == !std::isnan(second));
+            if (!std::isnan(second)) CHECK(greedy[2] == 1);
         }
     }
 }

@@ -29,6 +29,12 @@ std::string padded(std::string header) {
     return header;
 }
 
+std::vector<float> values_of(const StoredTensor& tensor) {
+    std::vector<float> values(static_cast<size_t>(tensor.count()));
+    read_values(tensor, values, "a file");
+    return values;
+}
+
 std::string refusal(ByteSpan bytes) {
     try {
         read_safetensors(bytes, "a file");
@@ -48,12 +54,13 @@ bool readable(ByteSpan bytes) {
         const SafetensorsView view = read_safetensors({copy.get(), bytes.size()}, "a file");
         size_t used = 0;
         double sum = 0;
-        for (const NamedTensor& tensor : view.tensors) {
-            used += tensor.values.size_bytes();
-            sum = std::accumulate(tensor.values.begin(), tensor.values.end(), sum);
+        for (const StoredTensor& tensor : view.tensors) {
+            used += tensor.bytes.size();
+            sum = std::accumulate(tensor.bytes.begin(), tensor.bytes.end(), sum);
             const int64_t count =
                 std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies{});
-            CHECK(count == static_cast<int64_t>(tensor.values.size()));
+            CHECK(count == tensor.count());
+            CHECK((tensor.dtype != "F32" || 4 * count == std::ssize(tensor.bytes)));
         }
         CHECK(used < bytes.size());
         return true;
@@ -93,7 +100,7 @@ TEST_CASE("safetensors: a file of Hugging Face's is read") {
     for (size_t i = 0; i < 4; ++i) {
         CHECK(view.tensors[i].name == names[i]);
         CHECK(view.tensors[i].shape == shapes[i]);
-        CHECK(std::vector<float>(view.tensors[i].values.begin(), view.tensors[i].values.end()) == values[i]);
+        CHECK(values_of(view.tensors[i]) == values[i]);
     }
 }
 
@@ -128,7 +135,7 @@ TEST_CASE("safetensors: what no reader would accept is not written") {
     CHECK_THROWS_AS(write_safetensors({{"__metadata__", {4}, values}}, {}), std::invalid_argument);
     CHECK_THROWS_AS(write_safetensors({{"\xff", {4}, values}}, {}), std::invalid_argument);
     CHECK_THROWS_AS(write_safetensors({{std::string(513, 'a'), {4}, values}}, {}), std::invalid_argument);
-    CHECK_THROWS_AS(write_safetensors({{"a", {4}, values}}, {{"big", std::string(17 << 20, 'x')}}),
+    CHECK_THROWS_AS(write_safetensors({{"a", {4}, values}}, {{"big", std::string(1 << 20, 'x')}}),
                     std::invalid_argument);
 }
 
@@ -144,21 +151,25 @@ TEST_CASE("safetensors: bad headers are refused by field") {
     Bytes huge = file("{}", 0);
     huge[7] = 0x80;
     has(refusal(huge), "header length: expected at most 2, found 9223372036854775810");
-    has(refusal(file(std::string((16 << 20) + 8, ' '), 0)), "header length: expected at most 16777216");
+    has(refusal(file(std::string((1 << 20) + 8, ' '), 0)), "header length: expected at most 1048576");
     has(tensor("", 0), "expected a JSON object");
     has(tensor("[]", 0), "expected a JSON object");
     has(tensor("  {}", 0), "expected a JSON object");  // as the format asks
-    has(tensor("{", 0), "expected JSON");
-    has(tensor("{} {}", 0), "expected JSON");
-    has(tensor("{\"\xff\":1}", 0), "expected JSON");
-    has(tensor("{\"a\":" + std::string(1 << 20, '['), 0), "nested deeper");
-    has(tensor("{\"a\":" + std::string(1 << 20, '{'), 0), "expected JSON");
+    has(tensor("{", 0), "not JSON");
+    has(tensor("{} {}", 0), "not JSON");
+    has(tensor("{\"\xff\":1}", 0), "not JSON");
+    has(tensor("{\"a\":" + std::string(1 << 19, '['), 0), "nested deeper");
+    has(tensor("{\"a\":" + std::string(1 << 19, '{'), 0), "not JSON");
     has(tensor("{\"" + std::string(513, 'a') + "\":1}", 0), "more than 512 bytes");
     has(tensor("{\"a\":1}", 0), "exactly dtype, shape and data_offsets");
     has(tensor(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "exactly dtype, shape and data_offsets");
     has(tensor(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}})", 4), "exactly dtype");
-    has(tensor(R"({"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}})", 4),
-        "dtype: expected F32, found BF16");
+    for (const char* dtype : {"F4", "f32", "", "F320"})
+        has(tensor(fmt::format(R"({{"a":{{"dtype":"{}","shape":[1],"data_offsets":[0,4]}}}})", dtype), 4),
+            "dtype: expected one that the format knows, found");
+    for (const char* dtype : {"BF16", "F64", "U8"})
+        has(tensor(fmt::format(R"({{"a":{{"dtype":"{}","shape":[1],"data_offsets":[0,4]}}}})", dtype), 4),
+            "data_offsets: expected");
     has(tensor(R"({"a":{"dtype":1,"shape":[1],"data_offsets":[0,4]}})", 4), "dtype: expected a string");
     for (const char* shape : {"1", "[-1]", "[1.0]", "[\"1\"]", "[[1]]", "[99999999999999999999]"})
         has(tensor(fmt::format(R"({{"a":{{"dtype":"F32","shape":{},"data_offsets":[0,4]}}}})", shape), 4),
@@ -185,11 +196,9 @@ TEST_CASE("safetensors: bad headers are refused by field") {
     has(tensor(
             R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
             4),
-        "a is given twice");
+        "stands twice");
     has(tensor(R"({"__metadata__":[]})", 0), "__metadata__: expected an object");
     has(tensor(R"({"__metadata__":{"a":1}})", 0), "__metadata__: a: expected a string");
-    has(refusal(file(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} )", 4)),
-        "expected a multiple of 8");
 }
 
 TEST_CASE("safetensors: truncated and altered files are refused or read within their bounds") {

@@ -54,7 +54,7 @@ Cost cost_of(std::string_view op, const Arguments& a) {
     };
     if (op == "attention_forward") return attention(0, 2);
     if (op == "attention_backward") return attention(2, 5);
-    if (op == "loss_eval") return {Bound::compute, 2.0 * bytes(1) / bytes_of(a.tensors[1].dtype) * extent(2, 0)};
+    if (op == "loss_eval") return {Bound::compute, 2.0 * static_cast<double>(a.tensors[2].numel()) * extent(3, 0)};
     // Of the table only the rows of the batch.
     if (op == "embedding_forward") return {Bound::memory, 2 * bytes(0) + bytes(2)};
     if (op == "embedding_backward")

@@ -47,17 +47,24 @@ float loss_of(double sum, float max, float label_logit) {
 }  // namespace
 
 void cross_entropy_forward(Stream& stream, Tensor losses, Tensor logits, Tensor labels) {
+    cross_entropy_and_greedy(stream, losses, {}, logits, labels);
+}
+
+void cross_entropy_and_greedy(Stream& stream, Tensor losses, Tensor greedy, Tensor logits, Tensor labels) {
     const int64_t rows = labels.numel(), vocab = logits.last();
     float* const loss = losses.f32();
+    uint8_t* const most_likely = greedy.u8();
     const float* const data = logits.f32();
     const int32_t* const label = labels.i32();
 #pragma omp parallel for num_threads(stream.threads)
     for (int64_t i = 0; i < rows; ++i) {
         loss[i] = 0;
+        if (most_likely) most_likely[i] = 0;
         if (label[i] < 0) continue;
         const float* const z = data + i * vocab;
-        const float max = row_max(z, vocab);
-        loss[i] = loss_of(row_exp_sum(nullptr, z, vocab, max), max, z[label[i]]);
+        const float max = row_max(z, vocab), label_logit = z[label[i]];
+        loss[i] = loss_of(row_exp_sum(nullptr, z, vocab, max), max, label_logit);
+        if (most_likely) most_likely[i] = label_logit == max;
     }
 }
 

@@ -13,14 +13,15 @@ Matmul best_matmul() {
 }  // namespace
 
 // As many rows at a time as the scratch holds.
-void loss_eval(Stream& stream, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch) {
+void loss_eval(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels, Tensor scratch) {
     const int64_t rows = labels.numel(), hidden_size = hidden.last(), vocab = head.shape[0];
     const int64_t chunk = scratch.numel() / vocab;
     for (int64_t begin = 0; begin < rows; begin += chunk) {
         const int64_t count = begin + chunk < rows ? chunk : rows - begin;
         const Tensor logits = scratch.view(0, {count, vocab});
         best_matmul()(stream, logits, hidden.view(begin * hidden_size, {count, hidden_size}), false, head, true, false);
-        cross_entropy_forward(stream, losses.view(begin, {count}), logits, labels.view(begin, {count}));
+        cross_entropy_and_greedy(stream, losses.view(begin, {count}), greedy ? greedy.view(begin, {count}) : Tensor{},
+                                 logits, labels.view(begin, {count}));
     }
 }
 

@@ -27,9 +27,11 @@ void swiglu_backward(Stream&, Tensor dgate_up, Tensor dact, Tensor gate_up);
 void matmul(Stream&, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b, bool accumulate);
 
 void cross_entropy_forward(Stream&, Tensor losses, Tensor logits, Tensor labels);
+// And greedy u8 (N), absent: not wanted, as loss_eval has it.
+void cross_entropy_and_greedy(Stream&, Tensor losses, Tensor greedy, Tensor logits, Tensor labels);
 void cross_entropy_fused(Stream&, Tensor losses, Tensor logits, Tensor labels, float scale);
 
-void loss_eval(Stream&, Tensor losses, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
+void loss_eval(Stream&, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
 
 void adamw(Stream&, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step);
 void sgd(Stream&, Tensor params, Tensor weights, Tensor momentum, Tensor grads, SgdStep step);
