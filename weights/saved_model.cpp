@@ -7,6 +7,8 @@
 #include "weights/llama2c.h"
 
 #include <algorithm>
+#include <bit>
+#include <span>
 
 namespace templar {
 
@@ -75,6 +77,19 @@ void check_vocabulary(const SavedModel& model, int64_t tokenizer_vocab_size) {
     fail(ExitCode::input,
          "the tokenizer has {} tokens, but the model's vocabulary {}: they do not belong together ({})",
          tokenizer_vocab_size, rows, model.origin);
+}
+
+void check_finite(const SavedModel& model) {
+    constexpr uint32_t exponent = 0x7f800000u;
+    for (const Parameter& parameter : llama_parameters(model.config)) {
+        const auto values = std::span(model.params)
+                                .subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.numel));
+        int64_t bad = 0;
+        for (float value : values) bad += (std::bit_cast<uint32_t>(value) & exponent) == exponent;
+        if (bad > 0)
+            fail(ExitCode::input, "{}: tensor {}: {} of {} values are infinite or no numbers", model.origin,
+                 parameter.name, bad, parameter.numel);
+    }
 }
 
 }  // namespace templar

@@ -27,4 +27,7 @@ SavedModel load_model(const std::filesystem::path& path);
 // the embedding, and no more rows may be left over than are added to make a size round.
 void check_vocabulary(const SavedModel& model, int64_t tokenizer_vocab_size);
 
+// Throws Error(input) naming the first tensor with values that are no numbers, and how many they are.
+void check_finite(const SavedModel& model);
+
 }  // namespace templar

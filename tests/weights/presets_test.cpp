@@ -34,8 +34,19 @@ TEST_CASE("presets have distinct names and possible shapes") {
 TEST_CASE("templar-1b is the original network's model") {
     const Preset& preset = find_preset("templar-1b");
     CHECK(count(preset.model) == 1'204'881'408);
+    CHECK(parameter_count(preset.model) == 1'204'881'408);
+    CHECK(llama_parameters(preset.model).size() == 147);
     CHECK(preset.model == LlamaConfig{});
     CHECK(preset.seq == 2048);
+}
+
+TEST_CASE("the shapes that others published") {
+    const Preset &tiny = find_preset("tinyllama"), &small = find_preset("smollm2-135m");
+    CHECK(count(tiny.model) == 1'100'048'384);
+    CHECK(parameter_count(tiny.model) == 1'100'048'384);
+    CHECK(count(small.model) == 134'515'008);
+    CHECK(parameter_count(small.model) == 134'515'008);
+    CHECK(small.seq == 8192);
 }
 
 TEST_CASE("demo is small enough for a laptop's swarm") {
