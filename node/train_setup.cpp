@@ -87,14 +87,8 @@ void require_same_tokenizer(const std::filesystem::path& data_path, const std::f
              data_path.string(), model_path.string(), differing, size, first, model_path.string());
 }
 
-void require_same_vocabulary(const Data& data, const SavedModel& model, const TrainRequest& r) {
-    if (data.vocab_size == 0) return;
-    const int64_t vocab = model.config.vocab_size;
-    // A model's table may have more rows than its tokenizer has tokens, never fewer.
-    if (data.vocab_size > vocab || (model.tokenizer.empty() && data.vocab_size != vocab))
-        fail(ExitCode::input,
-             "{} was encoded with {} tokens, the model {} has {}: encode the data with the model's tokenizer", r.data.string(),
-             data.vocab_size, r.model.string(), vocab);
+void require_same_vocabulary(const Data& data, const SavedModel& model) {
+    if (data.vocab_size > 0) check_vocabulary(model, data.vocab_size);
     if (!model.tokenizer.empty() && !data.tokenizer.empty()) require_same_tokenizer(data.tokenizer, model.tokenizer);
 }
 
@@ -102,7 +96,7 @@ void start_from_model(const TrainRequest& r, const Data& data, TrainInputs& inpu
     if (std::error_code error; std::filesystem::equivalent(r.model, r.options.folder, error))
         fail(ExitCode::usage, "--folder is --model, {}: name a new folder; the model's stays as it is", r.model.string());
     SavedModel model = load_model(r.model);
-    require_same_vocabulary(data, model, r);
+    require_same_vocabulary(data, model);
     TrainOptions& o = inputs.options;
     o.model = model.config;
     o.max_positions = model.seq;

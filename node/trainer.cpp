@@ -159,10 +159,12 @@ void Trainer::write_model_files() const {
     write_file(options_.folder / "config.json", as_bytes(config_to_json(config, DType::f32)));
     if (options_.tokenizer.empty()) return;
     const std::filesystem::path copy = options_.folder / "tokenizer.json";
-    if (options_.tokenizer.filename() == "tokenizer.json")
-        write_file(copy, read_file(options_.tokenizer, 256 << 20));
+    const std::filesystem::path inside = options_.tokenizer / "tokenizer.json";
+    const std::filesystem::path from = std::filesystem::exists(inside) ? inside : options_.tokenizer;
+    if (from.filename() == "tokenizer.json")
+        write_file(copy, read_file(from, 256 << 20));
     else
-        load_tokenizer(options_.tokenizer)->save(copy);
+        load_tokenizer(from)->save(copy);
 }
 
 MeanLoss::Sum Trainer::accumulate() {
