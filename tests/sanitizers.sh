@@ -2,7 +2,7 @@
 # Builds and runs the tests of the rooms that parse and compute under the address and undefined-behaviour sanitizers.
 # usage: sanitizers.sh SOURCE_FOLDER BUILD_FOLDER
 set -eu
-rooms="base kernels engine weights tokenizer net vectors"
+rooms="base kernels engine weights tokenizer eval net vectors"
 cmake -S "$1" -B "$2" -DTEMPLAR_SANITIZE=ON >/dev/null
 targets=""
 for room in $rooms simt fuzz; do targets="$targets test_$room"; done

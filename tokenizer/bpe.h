@@ -1,7 +1,7 @@
 // Byte-level BPE (GPT-2's scheme): text <-> token ids, Hugging Face's tokenizer.json.
 #pragma once
 
-#include "tokenizer/pair_map.h"
+#include "tokenizer/merges.h"
 #include "tokenizer/tokenizer.h"
 
 #include <array>
@@ -49,23 +49,17 @@ class ByteLevelBpe : public Tokenizer {
         std::vector<int32_t> special;  // ids that encode never gives
         int32_t end_token = -1;
     };
-    struct Merge {
-        int32_t rank, id;
-    };
     ByteLevelBpe(Parts parts, std::string_view what);
     static Parts with_end_token(std::vector<std::string> tokens,
                                 std::vector<std::pair<int32_t, int32_t>> merges,
                                 const std::string& end_token);
-
-    void encode_pretoken(std::string_view piece, std::vector<int32_t>& out) const;
-    void encode_long_pretoken(std::string_view piece, std::vector<int32_t>& out) const;
 
     std::vector<std::string> tokens_;
     std::vector<std::pair<int32_t, int32_t>> merges_;
     std::vector<int32_t> special_;
     int32_t end_token_ = -1;
     std::array<int32_t, 256> byte_token_{};
-    PairMap<Merge> merge_of_;
+    Merges merge_of_;
 };
 
 // Called now and then by train_bpe with the stage ("count": bytes of text; "merge": tokens made), what is

@@ -52,4 +52,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 // From the bytes of a tokenizer.json.
 std::unique_ptr<Tokenizer> tokenizer_from_json(std::string_view json, std::string_view what);
 
+// The tokenizer's files of a Hugging Face model folder: tokenizer.json, tokenizer_config.json and special_tokens_map.json, for
+// AutoTokenizer.from_pretrained(folder). `max_length` is the longest sequence the model takes, in tokens. Throws
+// Error(storage) when a file cannot be written, Error(input) when Hugging Face's library has no such tokenizer.
+void write_huggingface_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& folder, int64_t max_length);
+
 }  // namespace templar

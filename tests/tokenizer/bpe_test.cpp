@@ -1,14 +1,10 @@
 #include "base/error.h"
-#include "base/file.h"
 #include "tests/tokenizer/text.h"
 #include "tokenizer/bpe.h"
 
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cstdlib>
-#include <sstream>
 
 using namespace templar;
 using templar::testing::Draw;
@@ -181,31 +177,4 @@ TEST_CASE("a tokenizer with parts that do not fit is refused") {
     CHECK(has(error_of([&] { ByteLevelBpe(tokens, {}, ""); }), "token 257 is empty"));
     tokens.back() = "\xff\xfe";
     CHECK(has(error_of([&] { ByteLevelBpe(tokens, {}, "\xff\xfe"); }), "not valid UTF-8"));
-}
-
-TEST_CASE("GPT-2's own vectors (TEMPLAR_DATA)") {
-    const char* data = std::getenv("TEMPLAR_DATA");
-    if (!data) {
-        MESSAGE("skipped: TEMPLAR_DATA is not set");
-        return;
-    }
-    const std::filesystem::path folder = std::filesystem::path(data) / "tokenizers";
-    const ByteLevelBpe tokenizer = ByteLevelBpe::from_gpt2(read_text_file(folder / "gpt2/vocab.json", 1 << 24),
-                                                     read_text_file(folder / "gpt2/merges.txt", 1 << 24));
-    CHECK(tokenizer.vocab_size() == 50257);
-    CHECK(tokenizer.end_token() == 50256);
-    const ByteLevelBpe again = ByteLevelBpe::from_json(tokenizer.to_json(), "to_json");
-    CHECK(again.to_json() == tokenizer.to_json());
-    std::istringstream lines(read_text_file(folder / "vectors/gpt2_vectors.jsonl", 1 << 26));
-    int cases = 0;
-    for (std::string line; std::getline(lines, line); ++cases) {
-        const auto vector = nlohmann::json::parse(line);
-        const auto text = vector.at("text").get<std::string>();
-        CAPTURE(text);
-        const auto ids = tokenizer.encode(text);
-        CHECK(ids == vector.at("ids").get<std::vector<int32_t>>());
-        CHECK(again.encode(text) == ids);
-        CHECK(tokenizer.decode(ids) == text);
-    }
-    CHECK(cases == 372);
 }

@@ -1,0 +1,345 @@
+#include "tokenizer/sentencepiece.h"
+
+#include "base/error.h"
+#include "tokenizer/utf8.h"
+#include "tokenizer/word_cache.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace templar {
+
+namespace {
+
+constexpr std::string_view space_symbol = "\u2581", replacement_character = "\ufffd";
+constexpr size_t longest_piece = 1024;  // so that all its splits are looked up in little time
+
+std::string replaced(std::string_view text, std::string_view old_part, std::string_view new_part) {
+    std::string result;
+    for (size_t at; (at = text.find(old_part)) != text.npos; text.remove_prefix(at + old_part.size()))
+        result.append(text.substr(0, at)).append(new_part);
+    return result.append(text);
+}
+
+std::string_view character_at(std::string_view text, size_t at) {
+    return text.substr(at, static_cast<size_t>(utf8_at(text, at).length));
+}
+
+bool is_one_character(std::string_view text) {
+    return character_at(text, 0).size() == text.size();
+}
+
+int32_t code_of(std::string_view character) {
+    return static_cast<int32_t>(utf8_at(character, 0).code);
+}
+
+}  // namespace
+
+void SentencePieceBpe::Prefixes::add(std::string text, int32_t id) {
+    auto& same_first = by_first_byte_[static_cast<uint8_t>(text[0])];
+    const auto shorter = std::find_if(same_first.begin(), same_first.end(),
+                                      [&](const auto& other) { return other.first.size() < text.size(); });
+    same_first.emplace(shorter, std::move(text), id);
+    ++count_;
+}
+
+std::pair<size_t, int32_t> SentencePieceBpe::Prefixes::longest(std::string_view text) const {
+    for (const auto& [prefix, id] : by_first_byte_[static_cast<uint8_t>(text[0])])
+        if (text.starts_with(prefix)) return {prefix.size(), id};
+    return {0, -1};
+}
+
+SentencePieceBpe::SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, std::string_view what)
+    : pieces_(std::move(pieces)), rules_(std::move(rules)) {
+    if (pieces_.size() > static_cast<size_t>(INT32_MAX) / 2)
+        fail(ExitCode::input, "{}: {} pieces, expected at most {}", what, pieces_.size(), INT32_MAX / 2);
+    index_pieces(what);
+    find_special_pieces(what);
+    make_merges();
+}
+
+const SentencePiece& SentencePieceBpe::piece(size_t index, int32_t id) const {
+    if (id < 0 || id >= vocab_size())
+        fail(ExitCode::input, "token {} is {}, expected 0 to {}: was it made with another tokenizer?", index, id,
+             vocab_size() - 1);
+    return pieces_[static_cast<size_t>(id)];
+}
+
+void SentencePieceBpe::index_pieces(std::string_view what) {
+    IdOf normal, reserved;  // a control piece may be spelled like a normal one
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+        const SentencePiece& piece = pieces_[i];
+        const auto id = static_cast<int32_t>(i);
+        if (piece.text.empty() || piece.text.size() > longest_piece)
+            fail(ExitCode::input, "{}: piece {} has {} bytes, expected 1 to {}", what, id, piece.text.size(),
+                 longest_piece);
+        if (find_invalid_utf8(piece.text) != std::string::npos)
+            fail(ExitCode::input, "{}: piece {} is not valid UTF-8", what, id);
+        if (std::isnan(piece.score)) fail(ExitCode::input, "{}: the score of piece {} is not a number", what, id);
+        const bool is_reserved = piece.type == Type::control || piece.type == Type::unknown || piece.type == Type::byte;
+        const auto [other, is_new] = (is_reserved ? reserved : normal).emplace(piece.text, id);
+        if (!is_new) fail(ExitCode::input, "{}: pieces {} and {} are both '{}'", what, other->second, id, piece.text);
+        text_of_.push_back(is_reserved ? piece.text : replaced(piece.text, space_symbol, " "));
+        has_unused_ = has_unused_ || piece.type == Type::unused;
+        if (piece.type == Type::user_defined) {
+            user_defined_.add(piece.text, id);
+            const bool occurs = !rules_.escape_whitespaces || piece.text.find(' ') == std::string::npos;
+            if (occurs) normalized_user_defined_.add(rules_.escape_whitespaces ? text_of_.back() : piece.text, id);
+        }
+        if (piece.type == Type::control && piece.text == rules_.begin) begin_token_ = id;
+        if (piece.type == Type::control && piece.text == rules_.end) end_token_ = id;
+    }
+}
+
+void SentencePieceBpe::find_special_pieces(std::string_view what) {
+    byte_piece_.fill(-1);
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+        const SentencePiece& piece = pieces_[i];
+        const auto id = static_cast<int32_t>(i);
+        if (piece.type == Type::unknown) {
+            if (unknown_ >= 0)
+                fail(ExitCode::input, "{}: pieces {} and {} are both unknown pieces", what, unknown_, id);
+            unknown_ = id;
+        } else if (piece.type == Type::byte) {
+            int byte = 0;
+            while (byte < 256 && piece.text != fmt::format("<0x{:02X}>", byte)) ++byte;
+            if (byte == 256 || !rules_.byte_fallback)
+                fail(ExitCode::input, "{}: piece {} is the byte piece '{}', expected {}", what, id, piece.text,
+                     rules_.byte_fallback ? "<0x00> to <0xFF>" : "none without byte_fallback");
+            byte_piece_[static_cast<size_t>(byte)] = id;
+            text_of_[i] = std::string(1, static_cast<char>(static_cast<uint8_t>(byte)));
+        }
+    }
+    if (unknown_ < 0) fail(ExitCode::input, "{}: no piece for what is unknown, expected one (<unk>)", what);
+    for (int byte = 0; rules_.byte_fallback && byte < 256; ++byte)
+        if (byte_piece_[static_cast<size_t>(byte)] < 0)
+            fail(ExitCode::input, "{}: byte_fallback is set, but there is no byte piece <0x{:02X}>", what, byte);
+}
+
+// Every way of making a piece from two symbols, ranked by the piece's score. User-defined pieces are found before
+// anything merges, so no merge makes or takes one.
+void SentencePieceBpe::make_merges() {
+    std::vector<std::string> texts(
+        pieces_.size());  // as in a normalised text, where a space is ' '; empty: never there
+    IdOf id_of;
+    std::vector<float> scores;
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+        const SentencePiece& piece = pieces_[i];
+        if (piece.type != Type::normal && piece.type != Type::unused) continue;
+        if (rules_.escape_whitespaces && piece.text.find(' ') != std::string::npos) continue;
+        texts[i] = rules_.escape_whitespaces ? text_of_[i] : piece.text;
+        id_of.emplace(texts[i], static_cast<int32_t>(i));
+        if (is_one_character(texts[i])) symbol_of_.insert(code_of(texts[i]), 0, static_cast<int32_t>(i));
+        scores.push_back(piece.score);
+    }
+    std::sort(scores.begin(), scores.end(), std::greater<>());
+    scores.erase(std::unique(scores.begin(), scores.end()), scores.end());
+
+    const auto symbol = [&](std::string_view text) -> int32_t {
+        if (const auto found = id_of.find(text); found != id_of.end()) return found->second;
+        if (!is_one_character(text)) return -1;
+        const auto next = static_cast<int32_t>(pieces_.size() + bare_characters_.size());
+        const auto [id, is_new] = symbol_of_.insert(code_of(text), 0, next);
+        if (is_new) bare_characters_.emplace_back(text);
+        return *id;
+    };
+    for (size_t i = 0; i < texts.size(); ++i) {
+        const std::string_view text = texts[i];
+        if (text.empty()) continue;
+        const auto better = std::lower_bound(scores.begin(), scores.end(), pieces_[i].score, std::greater<>());
+        const Merge merge{static_cast<int32_t>(better - scores.begin()), static_cast<int32_t>(i)};
+        for (size_t at = character_at(text, 0).size(); at < text.size(); at += character_at(text, at).size()) {
+            if (text[at] == ' ') reaches_over_space_[static_cast<uint8_t>(text[at - 1])] = true;
+            const int32_t left = symbol(text.substr(0, at)), right = symbol(text.substr(at));
+            if (left >= 0 && right >= 0) merges_.add(left, right, merge);
+        }
+    }
+    // A text may hold U+2581 itself, which is then no different from a space.
+    if (rules_.escape_whitespaces)
+        reaches_over_space_[static_cast<uint8_t>(space_symbol.back())] |= reaches_over_space_[' '];
+}
+
+// As sentencepiece's normalizer does it, but that an escaped space stays ' ': nothing else in the result is one.
+std::string SentencePieceBpe::normalized(std::string_view text) const {
+    std::string result;
+    // The next piece of normalised text; takes what it stands for from `text`.
+    const auto next = [&]() -> std::string_view {
+        const auto take = [&](size_t size) {
+            const std::string_view front = text.substr(0, size);
+            text.remove_prefix(size);
+            return front;
+        };
+        if (const size_t length = user_defined_.longest(text).first) return take(length);
+        const Utf8Char c = utf8_at(text, 0);
+        const std::string_view character = take(static_cast<size_t>(c.length));
+        return c.valid ? character : replacement_character;
+    };
+    bool after_space = rules_.remove_extra_whitespaces;
+    while (!text.empty()) {
+        std::string_view part = next();
+        if (after_space) part.remove_prefix(std::min(part.find_first_not_of(' '), part.size()));
+        if (part.empty()) continue;
+        after_space = rules_.remove_extra_whitespaces && part.ends_with(' ');
+        if (rules_.escape_whitespaces)
+            result += replaced(part, space_symbol, " ");
+        else
+            result += part;
+    }
+    if (rules_.remove_extra_whitespaces) result.resize(result.find_last_not_of(' ') + 1);
+    return result;
+}
+
+void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) const {
+    if (text.empty()) return;
+    std::string changed;
+    if (rules_.remove_extra_whitespaces || !user_defined_.empty()) {
+        if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
+        text = changed = normalized(text);
+    }
+    if (rules_.add_dummy_prefix)
+        text = changed = rules_.whitespace_as_suffix ? std::string(text) + ' ' : ' ' + std::string(text);
+    encode_normalized(text, out);
+}
+
+// Where no word reaches over a space; but not where what lies on one side changes the other in another way.
+size_t SentencePieceBpe::cut(std::string_view text, size_t from) const {
+    const bool apart = !rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix && user_defined_.empty() &&
+                       !has_unused_ && symbol_of_.find(' ', 0);
+    return apart && from > 0 && from < text.size() ? word_end(text, from - 1) : text.size();
+}
+
+void SentencePieceBpe::encode_rest(std::string_view text, std::vector<int32_t>& out) const {
+    encode_normalized(text, out);
+}
+
+void SentencePieceBpe::encode_normalized(std::string_view text, std::vector<int32_t>& out) const {
+    const auto first = static_cast<ptrdiff_t>(out.size());
+    // Stretches between user-defined pieces.
+    if (normalized_user_defined_.empty()) {
+        encode_stretch(text, out);
+    } else {
+        size_t begin = 0;
+        for (size_t at = 0; at < text.size();) {
+            const auto [length, id] = normalized_user_defined_.longest(text.substr(at));
+            if (length > 0) {
+                encode_stretch(text.substr(begin, at - begin), out);
+                out.push_back(id);
+                begin = at + length;
+            }
+            at += length > 0 ? length : character_at(text, at).size();
+        }
+        encode_stretch(text.substr(begin), out);
+    }
+    // Unknown pieces that follow each other are one.
+    if (!rules_.byte_fallback)
+        out.erase(std::unique(out.begin() + first, out.end(),
+                              [&](int32_t a, int32_t b) { return a == unknown_ && b == unknown_; }),
+                  out.end());
+}
+
+void SentencePieceBpe::encode_stretch(std::string_view text, std::vector<int32_t>& out) const {
+    if (has_unused_) return encode_with_unused(text, out);
+    WordCache cache(text.size());
+    for (size_t begin = 0, end; begin < text.size(); begin = end) {
+        end = word_end(text, begin);
+        cache.append(text.substr(begin, end - begin), out,
+                     [this](std::string_view word, std::vector<int32_t>& ids) { encode_word(word, ids); });
+    }
+}
+
+size_t SentencePieceBpe::word_end(std::string_view text, size_t begin) const {
+    size_t end = begin + 1;
+    while (end < text.size() && (text[end] != ' ' || reaches_over_space_[static_cast<uint8_t>(text[end - 1])])) ++end;
+    return end;
+}
+
+void SentencePieceBpe::symbols_of(std::string_view text, std::vector<int32_t>& symbols) const {
+    for (size_t at = 0; at < text.size();) {
+        const Utf8Char c = utf8_at(text, at);
+        std::string_view character = text.substr(at, static_cast<size_t>(c.length));
+        at += character.size();
+        if (!c.valid) character = replacement_character;
+        if (rules_.escape_whitespaces && character == space_symbol) character = " ";
+        if (const int32_t* symbol = symbol_of_.find(code_of(character), 0))
+            symbols.push_back(*symbol);
+        else
+            spell(rules_.escape_whitespaces && character == " " ? space_symbol : character, symbols);
+    }
+}
+
+// What stands for a character that is no piece.
+void SentencePieceBpe::spell(std::string_view character, std::vector<int32_t>& out) const {
+    if (!rules_.byte_fallback) return out.push_back(unknown_);
+    for (const char byte : character) out.push_back(byte_piece_[static_cast<uint8_t>(byte)]);
+}
+
+void SentencePieceBpe::encode_word(std::string_view word, std::vector<int32_t>& out) const {
+    std::vector<int32_t> symbols;
+    symbols_of(word, symbols);
+    const size_t first = out.size();
+    merges_.apply(symbols, out);
+    if (bare_characters_.empty()) return;
+    const std::vector<int32_t> merged(out.begin() + static_cast<ptrdiff_t>(first), out.end());
+    out.resize(first);
+    for (const int32_t symbol : merged) {
+        if (symbol < vocab_size())
+            out.push_back(symbol);
+        else
+            spell(bare_characters_[static_cast<size_t>(symbol - vocab_size())], out);
+    }
+}
+
+// An unused piece may be merged further, but where it is left it falls apart again into the pair that came into
+// question for it last, anywhere in the text: so nothing can be cut into words here.
+void SentencePieceBpe::encode_with_unused(std::string_view text, std::vector<int32_t>& out) const {
+    std::vector<int32_t> symbols, merged;
+    symbols_of(text, symbols);
+    std::unordered_map<int32_t, std::pair<int32_t, int32_t>> parts;
+    const auto is_unused = [&](int32_t symbol) {
+        return symbol < vocab_size() && pieces_[static_cast<size_t>(symbol)].type == Type::unused;
+    };
+    merges_.apply(symbols, merged, [&](int32_t left, int32_t right, int32_t id) {
+        if (is_unused(id)) parts[id] = {left, right};
+    });
+    std::reverse(merged.begin(), merged.end());  // a stack, its top the next symbol
+    while (!merged.empty()) {
+        const int32_t symbol = merged.back();
+        merged.pop_back();
+        const auto found = is_unused(symbol) ? parts.find(symbol) : parts.end();
+        if (found != parts.end()) {
+            merged.insert(merged.end(), {found->second.second, found->second.first});
+        } else if (symbol < vocab_size()) {
+            out.push_back(symbol);
+        } else {
+            spell(bare_characters_[static_cast<size_t>(symbol - vocab_size())], out);
+        }
+    }
+}
+
+std::string SentencePieceBpe::token_text(int32_t id) const {
+    static_cast<void>(piece(0, id));
+    return text_of_[static_cast<size_t>(id)];
+}
+
+std::string SentencePieceBpe::decode(std::span<const int32_t> ids) const {
+    std::string text;
+    const bool has_dummy = rules_.add_dummy_prefix || rules_.remove_extra_whitespaces;
+    bool at_begin = has_dummy;
+    for (size_t i = 0; i < ids.size(); ++i) {
+        const SentencePiece& piece = this->piece(i, ids[i]);
+        std::string_view part = text_of_[static_cast<size_t>(ids[i])];
+        if (at_begin && piece.type != Type::control && piece.text.starts_with(space_symbol)) {
+            part.remove_prefix(1);
+            at_begin = rules_.remove_extra_whitespaces;
+        }
+        text += part;
+        if (!part.empty()) at_begin = has_dummy && piece.type == Type::control;
+    }
+    return text;
+}
+
+std::string SentencePieceBpe::to_json() const {
+    fail(ExitCode::input, "a sentencepiece tokenizer cannot be written as tokenizer.json yet");
+}
+
+}  // namespace templar

@@ -1,0 +1,108 @@
+// sentencepiece's BPE (Llama's scheme): text is normalised, spaces become U+2581 ("▁"), and characters merge into
+// pieces by the pieces' scores; a character without a piece is spelled in byte pieces. Ids are those of sentencepiece
+// 0.2, checked against it.
+#pragma once
+
+#include "base/bytes.h"
+#include "tokenizer/merges.h"
+#include "tokenizer/tokenizer.h"
+
+#include <array>
+#include <optional>
+#include <unordered_map>
+
+namespace templar {
+
+struct SentencePiece {
+    enum class Type : uint8_t { normal = 1, unknown, control, user_defined, unused, byte };  // numbered as in its files
+    std::string text;                                                                        // UTF-8; a space is "▁"
+    float score = 0;  // of two merges the one whose result has the higher score is made first
+    Type type = Type::normal;
+};
+
+// What a model says besides its pieces; the defaults are sentencepiece's.
+struct SentencePieceRules {
+    bool add_dummy_prefix = true;          // a space before the text
+    bool remove_extra_whitespaces = true;  // at both ends, and of several but one
+    bool escape_whitespaces = true;        // ' ' becomes ▁
+    bool whitespace_as_suffix = false;     // the dummy space goes behind the text
+    bool byte_fallback = false;            // a character without a piece becomes its bytes, not <unk>
+    std::string begin = "<s>", end = "</s>";
+};
+
+class SentencePieceBpe : public Tokenizer {
+  public:
+    // From sentencepiece's tokenizer.model. Throws Error(input) naming what is malformed or of a kind that is not done
+    // here: Unigram, word and character models.
+    static SentencePieceBpe from_model(ByteSpan file, std::string_view what);
+    // From llama2.c's tokenizer.bin: i32 length of the longest piece, then of each piece f32 score, i32 length, bytes.
+    // By its rules pieces 0, 1, 2 are <unk>, <s>, </s> and the 256 bytes follow. Throws Error(input).
+    static SentencePieceBpe from_llama2c(ByteSpan file, std::string_view what);
+    // Throws Error(input) naming the piece: empty, not UTF-8, twice there, longer than 1024 bytes, a score that is no
+    // number; no or several unknown pieces; with byte_fallback, not all 256 of <0x00> … <0xFF>.
+    SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, std::string_view what);
+
+    // A byte that is not part of valid UTF-8 is encoded as U+FFFD, as there.
+    using Tokenizer::encode, Tokenizer::decode;
+    void encode(std::string_view text, std::vector<int32_t>& out) const override;
+    size_t cut(std::string_view text, size_t from) const override;
+    void encode_rest(std::string_view text, std::vector<int32_t>& out) const override;
+    // The space that add_dummy_prefix puts before a text is taken away at the beginning and after each control piece.
+    // Byte pieces give their bytes, also where these are no whole character.
+    std::string decode(std::span<const int32_t> ids) const override;
+    std::string token_text(int32_t id) const override;
+
+    int64_t vocab_size() const override { return static_cast<int64_t>(pieces_.size()); }
+    int32_t begin_token() const override { return begin_token_; }
+    int32_t end_token() const override { return end_token_; }
+    std::string to_json() const override;
+
+  private:
+    using Type = SentencePiece::Type;
+    using IdOf = std::unordered_map<std::string_view, int32_t>;
+    // Strings that stand for themselves wherever they occur in a text.
+    class Prefixes {
+      public:
+        void add(std::string text, int32_t id);
+        bool empty() const { return count_ == 0; }
+        // The longest one that `text` begins with: its length and id; length 0 when there is none.
+        std::pair<size_t, int32_t> longest(std::string_view text) const;
+
+      private:
+        std::array<std::vector<std::pair<std::string, int32_t>>, 256> by_first_byte_;  // longest first
+        size_t count_ = 0;
+    };
+
+    void index_pieces(std::string_view what);
+    void find_special_pieces(std::string_view what);
+    void make_merges();
+
+    std::string normalized(std::string_view text) const;
+    // Text that is normalised, with its dummy space.
+    void encode_normalized(std::string_view text, std::vector<int32_t>& out) const;
+    void encode_stretch(std::string_view text, std::vector<int32_t>& out) const;
+    void encode_word(std::string_view word, std::vector<int32_t>& out) const;
+    void encode_with_unused(std::string_view text, std::vector<int32_t>& out) const;
+    void symbols_of(std::string_view text, std::vector<int32_t>& symbols) const;
+    void spell(std::string_view character, std::vector<int32_t>& out) const;
+    size_t word_end(std::string_view text, size_t begin) const;
+    const SentencePiece& piece(size_t index, int32_t id) const;
+
+    std::vector<SentencePiece> pieces_;
+    SentencePieceRules rules_;
+    std::vector<std::string> text_of_;  // of a token within a text
+    int32_t begin_token_ = -1, end_token_ = -1, unknown_ = -1;
+    std::array<int32_t, 256> byte_piece_{};
+    bool has_unused_ = false;
+    Prefixes user_defined_, normalized_user_defined_;  // as they stand in a text, and in a normalised one
+
+    // Symbols are what merges: piece ids, and above them characters that stand in pieces without being one.
+    PairMap<int32_t> symbol_of_;  // by (character, 0)
+    std::vector<std::string> bare_characters_;
+    Merges merges_;
+    // Last bytes of characters that some piece has before a space. After any other byte no piece reaches over the
+    // beginning of a space, so that words can be encoded one by one.
+    std::array<bool, 256> reaches_over_space_{};
+};
+
+}  // namespace templar
