@@ -26,8 +26,7 @@ double number(const json& object, const char* key) {
 
 std::optional<int64_t> integer(const json& object, const char* key) {
     const double value = number(object, key);
-    if (value != std::floor(value) || std::abs(value) > 0x1p53)
-        return std::nullopt;  // NaN differs from itself
+    if (value != std::floor(value) || std::abs(value) > 0x1p53) return std::nullopt;  // NaN differs from itself
     return static_cast<int64_t>(value);
 }
 
@@ -38,9 +37,8 @@ bool boolean(const json& object, const char* key) {
 
 std::string text(const json& object, const char* key) {
     const auto found = object.find(key);
-    return found != object.end() && found->is_string()
-               ? html::clip(found->get_ref<const std::string&>(), max_text)
-               : "";
+    return found != object.end() && found->is_string() ? html::clip(found->get_ref<const std::string&>(), max_text)
+                                                       : "";
 }
 
 LogFaults read_log_lines(const std::filesystem::path& path, const std::function<bool(const json&)>& event) {

@@ -10,7 +10,8 @@
 
 namespace templar {
 
-// A field's value; no_value, nothing or "" when it is absent, of another type, or not finite. Texts are cut at a bearable length.
+// A field's value; no_value, nothing or "" when it is absent, of another type, or not finite. Texts are cut at a
+// bearable length.
 double number(const nlohmann::json& object, const char* key);
 std::optional<int64_t> integer(const nlohmann::json& object, const char* key);
 bool boolean(const nlohmann::json& object, const char* key);

@@ -150,18 +150,21 @@ void require_same_past(std::string_view kept, std::string_view now, int64_t step
              what);
     Kept before = read_kept(kept, fmt::format("{}: options", what));
     const Kept after = read_kept(now, "options");
-    if (same_past(before.options.schedule, after.options.schedule, step)) before.options.schedule = after.options.schedule;
+    if (same_past(before.options.schedule, after.options.schedule, step))
+        before.options.schedule = after.options.schedule;
     const auto before_json = nlohmann::json::parse(write_json("options", [&](JsonFields& f) { describe(f, before); }));
     const auto after_json = nlohmann::json::parse(now);
     const std::string key = differing_key(before_json, after_json);
     if (key.empty()) return;
-    const std::string values = key == "model" || key == "first_weights" || key == "data" || key == "order"
-                                   ? ""
-                                   : fmt::format(": {} then, {} now", before_json.at(key).dump(), after_json.at(key).dump());
-    fail(ExitCode::usage,
-         "{} is of a run with other options: {} differs{}. Give the same to go on after step {}, or another --folder to "
-         "start anew",
-         what, flag_of(key), values, step);
+    const std::string values =
+        key == "model" || key == "first_weights" || key == "data" || key == "order"
+            ? ""
+            : fmt::format(": {} then, {} now", before_json.at(key).dump(), after_json.at(key).dump());
+    fail(
+        ExitCode::usage,
+        "{} is of a run with other options: {} differs{}. Give the same to go on after step {}, or another --folder to "
+        "start anew",
+        what, flag_of(key), values, step);
 }
 
 }  // namespace templar

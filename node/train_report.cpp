@@ -70,7 +70,7 @@ TrainLine line_of(const json& event, int64_t step) {
             .heldout_loss = number(event, "heldout_loss")};
 }
 
-svg::Series series(const TrainLog& log, const char* name, const char* style, double TrainLine::* value) {
+svg::Series series(const TrainLog& log, const char* name, const char* style, double TrainLine::*value) {
     svg::Series result{name, style, {}, true};
     for (const TrainLine& line : log.lines)
         if (std::isfinite(line.*value)) result.points.push_back({static_cast<double>(line.step), line.*value});
@@ -101,12 +101,14 @@ std::string headline_of(const TrainLog& log, const Summary& s) {
     if (std::isfinite(log.parameters)) text += fmt::format(" of {} parameters", count(log.parameters));
     text += fmt::format(" trained for {} steps", grouped(s.steps));
     if (!log.origin.empty()) text += fmt::format(", from {}", escape(clip(log.origin, 200)));
-    std::string out = fmt::format("<header>\n<h1>{}</h1>\n<p class=\"lead\">{}.</p>\n</header>\n<div class=\"tiles\">\n",
-                                  escape(clip(log.name, 120)), text);
+    std::string out =
+        fmt::format("<header>\n<h1>{}</h1>\n<p class=\"lead\">{}.</p>\n</header>\n<div class=\"tiles\">\n",
+                    escape(clip(log.name, 120)), text);
     const bool heldout = std::isfinite(s.heldout_first);
     out += tile("Held-out loss", heldout ? number(s.heldout_first, 3) + " → " + number(s.heldout_last, 3) : "–",
                 heldout ? fmt::format("lowest {}", number(s.heldout_best, 3)) : "never measured");
-    out += tile("Training loss", number(s.loss_first, 3) + " → " + number(s.loss_last, 3), "first step; mean of the last 20");
+    out += tile("Training loss", number(s.loss_first, 3) + " → " + number(s.loss_last, 3),
+                "first step; mean of the last 20");
     out += tile("Tokens trained", count(s.tokens),
                 std::isfinite(log.steps) ? fmt::format("{} of {} steps", grouped(s.steps), grouped(log.steps))
                                          : fmt::format("{} steps", grouped(s.steps)));
@@ -127,8 +129,8 @@ std::string curves_of(const TrainLog& log) {
     const svg::LineChart loss = step_chart("Loss over steps, held-out and training", "loss, nats per token",
                                            {series(log, "held-out", "heldout", &TrainLine::heldout_loss),
                                             series(log, "train", "train", &TrainLine::loss)});
-    svg::LineChart rate = step_chart("Learning rate over steps", "learning rate",
-                                     {series(log, "rate", "m0", &TrainLine::learning_rate)});
+    svg::LineChart rate =
+        step_chart("Learning rate over steps", "learning rate", {series(log, "rate", "m0", &TrainLine::learning_rate)});
     rate.from_zero = true;
     rate.decimals = decimals_of(rate);
     svg::LineChart norm = step_chart("Norm of the gradient over steps", "norm of the gradient",
@@ -139,9 +141,9 @@ std::string curves_of(const TrainLog& log) {
     speed.from_zero = speed.robust = true;
     speed.unit = svg::Unit::count;
     std::string out = "<section>\n<h2>Loss</h2>\n";
-    out += loss.series.empty() ? "<p class=\"note\">The log holds no loss.</p>\n"
-                               : figure("Cross entropy on held-out text and while training", "Lower is better.",
-                                        full_width(loss, 380));
+    out += loss.series.empty()
+               ? "<p class=\"note\">The log holds no loss.</p>\n"
+               : figure("Cross entropy on held-out text and while training", "Lower is better.", full_width(loss, 380));
     out += "</section>\n<section>\n<h2>Steps</h2>\n<div class=\"pair\">\n";
     if (!rate.series.empty()) out += figure("Learning rate", "As the schedule says.", half_width(rate));
     if (!norm.series.empty())
@@ -158,8 +160,10 @@ std::string made_of(const TrainLog& log) {
     if (log.bad_lines > 0 || log.half_line)
         out += fmt::format("<p class=\"note\">{} unreadable lines in the log were skipped.</p>\n",
                            grouped(static_cast<double>(log.bad_lines + log.half_line)));
-    return out + fmt::format("<p class=\"note\">From the log of train in <code>{}</code>; nothing is measured again.</p>\n</section>\n",
-                             escape(clip(log.folder, 300)));
+    return out + fmt::format(
+                     "<p class=\"note\">From the log of train in <code>{}</code>; nothing is measured "
+                     "again.</p>\n</section>\n",
+                     escape(clip(log.folder, 300)));
 }
 
 }  // namespace
@@ -171,7 +175,8 @@ std::optional<TrainLog> read_training(const std::filesystem::path& folder) {
     TrainLog log;
     log.folder = folder.string();
     log.name = std::filesystem::absolute(folder).lexically_normal().filename().string();
-    if (log.name.empty()) log.name = std::filesystem::absolute(folder).lexically_normal().parent_path().filename().string();
+    if (log.name.empty())
+        log.name = std::filesystem::absolute(folder).lexically_normal().parent_path().filename().string();
     bool train = false;
     std::map<int64_t, TrainLine> lines;
     const LogFaults faults = read_log_lines(path, [&](const json& event) {

@@ -16,7 +16,7 @@ struct TrainLine {
 };
 
 struct TrainLog {
-    std::string folder, name;  // as the caller gave it; its last part
+    std::string folder, name;             // as the caller gave it; its last part
     std::string origin, device, options;  // of the last start; options as JSON, indented
     double parameters = no_value, steps = no_value;
     int64_t starts = 0;    // more than one: it was resumed

@@ -56,10 +56,12 @@ Data open_tokens(const std::filesystem::path& path, int bytes_per_token) {
 
 Data open_data(const TrainRequest& r) {
     if (r.data.empty() == r.tokens.empty())
-        fail(ExitCode::usage, "expected one of --data FOLDER (token shards) and --tokens FILE (nothing but ids), found {}",
+        fail(ExitCode::usage,
+             "expected one of --data FOLDER (token shards) and --tokens FILE (nothing but ids), found {}",
              r.data.empty() ? "neither" : "both");
     if (r.tokens.empty() && (r.stride || r.row_stride || r.options.offset != 0))
-        fail(ExitCode::usage, "--offset, --stride and --row-stride are for --tokens: sequences of --data are drawn at random");
+        fail(ExitCode::usage,
+             "--offset, --stride and --row-stride are for --tokens: sequences of --data are drawn at random");
     Data data = r.tokens.empty() ? open_shards(r.data) : open_tokens(r.tokens, r.token_bytes);
     if (!r.heldout_tokens.empty()) {
         data.heldout = Corpus::raw(r.heldout_tokens, r.token_bytes);
@@ -74,15 +76,18 @@ void require_same_tokenizer(const std::filesystem::path& data_path, const std::f
     const int64_t size = of_data->vocab_size();
     if (size != of_model->vocab_size())
         fail(ExitCode::input,
-             "{} has {} tokens, the model's {} has {}: encode the data with the model's tokenizer: tokenize encode --tokenizer {} …",
+             "{} has {} tokens, the model's {} has {}: encode the data with the model's tokenizer: tokenize encode "
+             "--tokenizer {} …",
              data_path.string(), size, model_path.string(), of_model->vocab_size(), model_path.string());
     int64_t differing = 0, first = -1;
     for (int64_t id = 0; id < size; ++id)
-        if (of_data->token_text(static_cast<int32_t>(id)) != of_model->token_text(static_cast<int32_t>(id)) && differing++ == 0)
+        if (of_data->token_text(static_cast<int32_t>(id)) != of_model->token_text(static_cast<int32_t>(id)) &&
+            differing++ == 0)
             first = id;
     if (differing > std::max<int64_t>(8, size / 100))
         fail(ExitCode::input,
-             "{} and the model's {} differ in {} of {} tokens, first in id {}: encode the data with the model's tokenizer: "
+             "{} and the model's {} differ in {} of {} tokens, first in id {}: encode the data with the model's "
+             "tokenizer: "
              "tokenize encode --tokenizer {} …",
              data_path.string(), model_path.string(), differing, size, first, model_path.string());
 }
@@ -94,7 +99,8 @@ void require_same_vocabulary(const Data& data, const SavedModel& model) {
 
 void start_from_model(const TrainRequest& r, const Data& data, TrainInputs& inputs) {
     if (std::error_code error; std::filesystem::equivalent(r.model, r.options.folder, error))
-        fail(ExitCode::usage, "--folder is --model, {}: name a new folder; the model's stays as it is", r.model.string());
+        fail(ExitCode::usage, "--folder is --model, {}: name a new folder; the model's stays as it is",
+             r.model.string());
     SavedModel model = load_model(r.model);
     require_same_vocabulary(data, model);
     TrainOptions& o = inputs.options;
@@ -116,7 +122,8 @@ void start_from_shape(const TrainRequest& r, const Data& data, TrainOptions& o) 
         o.origin = fmt::format("genesis weights of the shape {}", r.config.string());
         if (o.seq == 0) o.seq = std::min(config.seq, longest_default_seq);
         if (data.vocab_size > o.model.vocab_size)
-            fail(ExitCode::input, "{} was encoded with {} tokens, {} says vocab_size {}: correct that, or encode the data anew",
+            fail(ExitCode::input,
+                 "{} was encoded with {} tokens, {} says vocab_size {}: correct that, or encode the data anew",
                  r.data.string(), data.vocab_size, r.config.string(), o.model.vocab_size);
     } else {
         const Preset& shape = find_preset(r.preset.empty() ? "demo" : r.preset);
@@ -140,7 +147,8 @@ TrainSchedule train_schedule(const TrainRequest& r) {
     const bool constant = r.schedule == Decline::constant;
     schedule.warmup_steps = r.warmup_steps.value_or(constant ? 0 : std::max<int64_t>(1, steps / 20));
     if (constant) {
-        if (r.decay_steps) fail(ExitCode::usage, "--decay-steps is for --schedule cosine or wsd: a constant rate never falls");
+        if (r.decay_steps)
+            fail(ExitCode::usage, "--decay-steps is for --schedule cosine or wsd: a constant rate never falls");
         schedule.decay_steps = 0;
         return schedule;
     }
@@ -150,8 +158,10 @@ TrainSchedule train_schedule(const TrainRequest& r) {
         schedule.decay_steps = std::max<int64_t>(1, steps - schedule.warmup_steps);
     schedule.decay_begin = cosine ? schedule.warmup_steps : steps - schedule.decay_steps;
     if (schedule.decay_begin < schedule.warmup_steps && steps > 0)
-        fail(ExitCode::usage, "{} warm-up steps and {} decay steps are more than the {} of the run; use fewer of --warmup-steps "
-             "or --decay-steps", schedule.warmup_steps, schedule.decay_steps, steps);
+        fail(ExitCode::usage,
+             "{} warm-up steps and {} decay steps are more than the {} of the run; use fewer of --warmup-steps "
+             "or --decay-steps",
+             schedule.warmup_steps, schedule.decay_steps, steps);
     schedule.decay_begin = std::max<int64_t>(schedule.decay_begin, 0);
     return schedule;
 }
@@ -160,7 +170,8 @@ TrainInputs prepare_training(const TrainRequest& r) {
     if (!r.preset.empty() + !r.config.empty() + !r.model.empty() > 1)
         fail(ExitCode::usage, "expected at most one of --preset, --config and --model");
     Data data = open_data(r);
-    TrainInputs inputs{.options = r.options, .initial = {}, .train = std::move(data.train), .heldout = std::move(data.heldout)};
+    TrainInputs inputs{
+        .options = r.options, .initial = {}, .train = std::move(data.train), .heldout = std::move(data.heldout)};
     TrainOptions& o = inputs.options;
     if (r.model.empty())
         start_from_shape(r, data, o);

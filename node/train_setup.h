@@ -34,11 +34,12 @@ struct TrainInputs {
     std::optional<Corpus> heldout;
 };
 
-// The schedule of a run of options.steps steps. Throws Error(usage) when warm-up and decline do not fit into each other.
+// The schedule of a run of options.steps steps. Throws Error(usage) when warm-up and decline do not fit into each
+// other.
 TrainSchedule train_schedule(const TrainRequest& request);
 
-// Throws Error(usage) for options that contradict each other, Error(input) for files that are not what they should be, and
-// when the data's vocabulary is not the model's.
+// Throws Error(usage) for options that contradict each other, Error(input) for files that are not what they should be,
+// and when the data's vocabulary is not the model's.
 TrainInputs prepare_training(const TrainRequest& request);
 
 }  // namespace templar

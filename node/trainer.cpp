@@ -29,8 +29,7 @@ std::filesystem::path prepared(const std::filesystem::path& folder) {
 }
 
 int64_t now_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
         .count();
 }
 
@@ -76,11 +75,13 @@ std::vector<int64_t> spread_starts(const Corpus* corpus, const TrainOptions& opt
 void require_tokens(const Corpus& train, const TrainOptions& o) {
     if (o.order == DataOrder::random || o.steps == 0) return;
     // In floating point, which cannot overflow.
-    const double end = static_cast<double>(o.offset) + static_cast<double>(o.steps - 1) * static_cast<double>(o.stride) +
-                       static_cast<double>(o.rows() - 1) * static_cast<double>(o.row_stride) + static_cast<double>(o.seq) + 1;
+    const double end =
+        static_cast<double>(o.offset) + static_cast<double>(o.steps - 1) * static_cast<double>(o.stride) +
+        static_cast<double>(o.rows() - 1) * static_cast<double>(o.row_stride) + static_cast<double>(o.seq) + 1;
     if (end > static_cast<double>(train.tokens()))
         fail(ExitCode::input,
-             "{} steps from token {} on, {} tokens apart, read up to token {:.0f}, but there are {}: use fewer --steps, or a "
+             "{} steps from token {} on, {} tokens apart, read up to token {:.0f}, but there are {}: use fewer "
+             "--steps, or a "
              "smaller --offset or --stride",
              o.steps, o.offset, o.stride, end, train.tokens());
 }
@@ -114,7 +115,8 @@ Trainer::Trainer(Device& device, const TrainOptions& options, const Corpus& trai
       loss_(model_, train, {1, options.seq}, options.end_token),
       events_(prepared(options.folder) / "events.jsonl") {
     require_tokens(train, options);
-    if (!heldout_starts_.empty()) heldout_loss_.emplace(model_, *heldout, PageShape{1, options.seq}, options.heldout_end_token);
+    if (!heldout_starts_.empty())
+        heldout_loss_.emplace(model_, *heldout, PageShape{1, options.seq}, options.heldout_end_token);
     resume();
     if (weights_) device.ops().round_weights(device.stream(), weights_.tensor(), params_.tensor());
     write_model_files();
@@ -197,8 +199,8 @@ TrainStep Trainer::take_step() {
              step_ + 1);
     const float rate = learning_rate(options_.schedule, step_);
     result.learning_rate = rate;
-    result.grad_norm = optimizer_->step(params_.tensor(), weights_ ? weights_.tensor() : Tensor(), grads_.tensor(), rate,
-                                        static_cast<float>(1.0 / counted));
+    result.grad_norm = optimizer_->step(params_.tensor(), weights_ ? weights_.tensor() : Tensor(), grads_.tensor(),
+                                        rate, static_cast<float>(1.0 / counted));
     result.step = ++step_;
     result.tokens = step_ * options_.step_tokens();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

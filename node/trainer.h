@@ -13,16 +13,16 @@
 namespace templar {
 
 struct TrainStep {
-    int64_t step = 0;                 // 0: the held-out loss before the first
-    double loss = 0, grad_norm = 0;   // of the weights before this step's update; the norm before clipping
+    int64_t step = 0;                // 0: the held-out loss before the first
+    double loss = 0, grad_norm = 0;  // of the weights before this step's update; the norm before clipping
     double learning_rate = 0;
-    int64_t tokens = 0;               // trained on since the run began
-    double tokens_per_second = 0;     // of this step, without the held-out loss
-    double heldout_loss = 0;          // after the update; NaN when it was not measured
+    int64_t tokens = 0;            // trained on since the run began
+    double tokens_per_second = 0;  // of this step, without the held-out loss
+    double heldout_loss = 0;       // after the update; NaN when it was not measured
 };
 
-// The device that the options choose. On a GPU a resumed run adds in the same order only with the same algorithms for its
-// matrix products, so the folder (which is created) keeps those.
+// The device that the options choose. On a GPU a resumed run adds in the same order only with the same algorithms for
+// its matrix products, so the folder (which is created) keeps those.
 std::unique_ptr<Device> open_training_device(const TrainOptions& options);
 
 // All the memory that a Trainer will take, known before it takes any.
@@ -30,16 +30,17 @@ MemoryPlan training_plan(const TrainOptions& options, DType compute);
 
 class Trainer {
   public:
-    // Starts from `initial`, the flat arena of the model (empty: genesis weights of the seed), or resumes from the folder's
-    // checkpoint when there is one; makes the folder one that load_model takes once a checkpoint is there. Device and corpora
-    // outlive this object; heldout: null: there is none. Throws Error(input) when the training tokens do not reach for the
-    // steps, Error(usage) when the checkpoint is of a run with other options, Error(storage) or (device) when memory is short.
+    // Starts from `initial`, the flat arena of the model (empty: genesis weights of the seed), or resumes from the
+    // folder's checkpoint when there is one; makes the folder one that load_model takes once a checkpoint is there.
+    // Device and corpora outlive this object; heldout: null: there is none. Throws Error(input) when the training
+    // tokens do not reach for the steps, Error(usage) when the checkpoint is of a run with other options,
+    // Error(storage) or (device) when memory is short.
     Trainer(Device& device, const TrainOptions& options, const Corpus& train, const Corpus* heldout,
             std::vector<float> initial = {});
 
-    // Until options.steps are done or `stop`; saves at the end. Same bits whether or not it was interrupted. Appends a line
-    // for each step to events.jsonl: numbers of 9 significant digits; of a step that is there twice, because a kill came
-    // between it and its checkpoint, the later line counts.
+    // Until options.steps are done or `stop`; saves at the end. Same bits whether or not it was interrupted. Appends a
+    // line for each step to events.jsonl: numbers of 9 significant digits; of a step that is there twice, because a
+    // kill came between it and its checkpoint, the later line counts.
     void run(const std::atomic<bool>& stop, const std::function<void(const TrainStep&)>& report);
 
     int64_t step() const { return step_; }
@@ -58,9 +59,9 @@ class Trainer {
     TrainOptions options_;
     Device& device_;
     const Corpus& train_;
-    std::string kept_;  // options, for checkpoints
+    std::string kept_;                              // options, for checkpoints
     std::vector<int64_t> heldout_starts_, starts_;  // first tokens of sequences
-    DeviceArray params_, weights_, grads_;  // weights_: params_ in the compute type, empty where that is fp32
+    DeviceArray params_, weights_, grads_;          // weights_: params_ in the compute type, empty where that is fp32
     std::unique_ptr<Optimizer> optimizer_;
     Llama model_;  // after all that does not grow with the batch: it says which batch fits into the rest
     MeanLoss loss_;

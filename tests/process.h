@@ -25,7 +25,7 @@ struct Result {
 };
 
 inline pid_t spawn(const std::vector<std::string>& argv, const std::filesystem::path& log,
-            int64_t file_size_limit = 0) {
+                   int64_t file_size_limit = 0) {
     std::vector<char*> pointers;
     for (const std::string& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
     pointers.push_back(nullptr);
@@ -50,7 +50,7 @@ inline int wait_for(pid_t pid) {
 }
 
 inline Result run(const std::vector<std::string>& argv, const std::filesystem::path& folder,
-           int64_t file_size_limit = 0) {
+                  int64_t file_size_limit = 0) {
     const std::filesystem::path log = folder / ("out-" + to_hex(ByteSpan(random_secret()).first(4)));
     const int code = wait_for(spawn(argv, log, file_size_limit));
     return {code, read_text_file(log, 1 << 24)};

@@ -7,13 +7,13 @@
 
 namespace templar {
 
-Optimizer::Optimizer(Device& device, const std::vector<Parameter>& parameters, float weight_decay, bool decay_1d, float clip)
+Optimizer::Optimizer(Device& device, const std::vector<Parameter>& parameters, float weight_decay, bool decay_1d,
+                     float clip)
     : device_(device), clip_(clip) {
     for (const Parameter& parameter : parameters) {
         if (parameter.offset != count_)
-            fail(ExitCode::internal,
-                 "optimiser: '{}' starts at {}, expected {}: parameters must be packed in order", parameter.name,
-                 parameter.offset, count_);
+            fail(ExitCode::internal, "optimiser: '{}' starts at {}, expected {}: parameters must be packed in order",
+                 parameter.name, parameter.offset, count_);
         const float decay = parameter.shape.size() > 1 || decay_1d ? weight_decay : 0.0f;
         if (ranges_.empty() || ranges_.back().weight_decay != decay) ranges_.push_back({count_, 0, decay});
         ranges_.back().numel += parameter.numel;
@@ -25,8 +25,7 @@ double Optimizer::step(Tensor params, Tensor weights, Tensor grads, float lr, fl
     if (params.numel() != count_ || grads.numel() != count_ || (weights && weights.numel() != count_))
         fail(ExitCode::internal, "optimiser: {} parameters and {} gradients, expected {} of each", params.numel(),
              grads.numel(), count_);
-    const double norm =
-        std::abs(grad_scale) * std::sqrt(device_.ops().sum_of_squares(device_.stream(), grads));
+    const double norm = std::abs(grad_scale) * std::sqrt(device_.ops().sum_of_squares(device_.stream(), grads));
     if (!std::isfinite(norm))
         fail(ExitCode::input,
              "the gradient's norm is {}, expected a finite number; nothing was changed: lower the learning "

@@ -31,12 +31,14 @@ class Optimizer {
     int64_t& steps() { return steps_; }
 
   protected:
-    // parameters: packed in order, as llama_parameters gives them. decay_1d: norms too, not only matrices (and embeddings).
+    // parameters: packed in order, as llama_parameters gives them. decay_1d: norms too, not only matrices (and
+    // embeddings).
     Optimizer(Device& device, const std::vector<Parameter>& parameters, float weight_decay, bool decay_1d, float clip);
     int64_t parameter_count() const { return count_; }
 
     // Step number steps() on one range of each tensor; grad_scale includes the clip factor.
-    virtual void update(const Range& range, Tensor params, Tensor weights, Tensor grads, float lr, float grad_scale) = 0;
+    virtual void update(const Range& range, Tensor params, Tensor weights, Tensor grads, float lr,
+                        float grad_scale) = 0;
 
     Device& device_;
 

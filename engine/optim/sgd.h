@@ -25,12 +25,10 @@ class Sgd final : public Optimizer {
 
   private:
     void update(const Range& range, Tensor params, Tensor weights, Tensor grads, float lr, float grad_scale) override {
-        device_.ops().sgd(device_.stream(), params, weights,
-                          momentum_ ? momentum_.tensor().view(range.offset, {range.numel}) : Tensor(), grads,
-                          {.lr = lr,
-                           .momentum = options_.momentum,
-                           .weight_decay = range.weight_decay,
-                           .grad_scale = grad_scale});
+        device_.ops().sgd(
+            device_.stream(), params, weights,
+            momentum_ ? momentum_.tensor().view(range.offset, {range.numel}) : Tensor(), grads,
+            {.lr = lr, .momentum = options_.momentum, .weight_decay = range.weight_decay, .grad_scale = grad_scale});
     }
 
     SgdOptions options_;

@@ -1,6 +1,6 @@
 // Stochastic gradient descent with momentum and coupled decay, as PyTorch's torch.optim.SGD (dampening 0, no Nesterov):
-// d = g + wd·p, m <- µ·m + d, p <- p - lr·m; without a momentum tensor p <- p - lr·d; and the new p rounded to bf16 for the
-// model to read.
+// d = g + wd·p, m <- µ·m + d, p <- p - lr·m; without a momentum tensor p <- p - lr·d; and the new p rounded to bf16 for
+// the model to read.
 //
 //     params, momentum, grads fp32, weights bf16; momentum and weights may be absent: flat arrays of one length
 //

@@ -1,4 +1,5 @@
-// stories260K, a trained model, against PyTorch in fp64: logits, loss, gradients, twenty steps of AdamW, held-out losses.
+// stories260K, a trained model, against PyTorch in fp64: logits, loss, gradients, twenty steps of AdamW, held-out
+// losses.
 #include "base/error.h"
 #include "base/file.h"
 #include "base/temporary_folder.h"
@@ -60,7 +61,8 @@ std::vector<float> arena_of(const std::filesystem::path& file, const LlamaConfig
         const auto found = std::ranges::find(view.tensors, parameter.name, &StoredTensor::name);
         REQUIRE(found != view.tensors.end());
         CHECK(found->shape == parameter.shape);
-        read_values(*found, std::span(all).subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.numel)),
+        read_values(*found,
+                    std::span(all).subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.numel)),
                     file.string());
     }
     return all;
@@ -91,9 +93,10 @@ void check_steps(const std::vector<double>& losses, const std::vector<double>& n
     }
 }
 
-// AdamW divides a gradient by its own size: where one passes near zero its rounding error alone moves the weight by a good
-// part of the learning rate, 1e-3. So nearly all weights agree to what twenty roundings of 1e-7 explain, and of 292,800 a few
-// do not (PyTorch's fp32: up to 6e-5; here, with gradients as exact as PyTorch's, one of 1.4e-4, the next 5e-5).
+// AdamW divides a gradient by its own size: where one passes near zero its rounding error alone moves the weight by a
+// good part of the learning rate, 1e-3. So nearly all weights agree to what twenty roundings of 1e-7 explain, and of
+// 292,800 a few do not (PyTorch's fp32: up to 6e-5; here, with gradients as exact as PyTorch's, one of 1.4e-4, the next
+// 5e-5).
 void check_final_weights(std::span<const float> weights, const LlamaConfig& config) {
     const std::vector<float> want = arena_of(reference("train20_final.safetensors"), config);
     CHECK(largest_difference(weights, want) < 3e-4);
@@ -143,8 +146,8 @@ TEST_CASE("stories260K: logits and loss of the batch") {
     CHECK(std::abs(sum / 512 - expected().at("batch").at("loss").get<double>()) < 2e-6);
 }
 
-// Every value within 1e-5 of the largest in its tensor plus 1e-7, each tensor's distance within 1e-5 of its norm: a value is
-// a sum of 512 products whose terms are fp32 sums themselves, each good to about 6e-8 of the largest term.
+// Every value within 1e-5 of the largest in its tensor plus 1e-7, each tensor's distance within 1e-5 of its norm: a
+// value is a sum of 512 products whose terms are fp32 sums themselves, each good to about 6e-8 of the largest term.
 TEST_CASE("stories260K: every gradient of the batch") {
     const SavedModel model = load_model(model_folder());
     const Batch batch;
@@ -207,12 +210,45 @@ TEST_CASE("stories260K: the mean loss over all windows of 256 and 512 tokens") {
 TEST_CASE("stories260K: the program train repeats the twenty steps, and says so in events.jsonl") {
     const TemporaryFolder folder;
     const std::string out = (folder.path() / "out").string();
-    const Result result = run({program("train"), "--model", model_folder().string(), "--tokens",
-                               reference("tinystories_val_tokens.u16").string(), "--token-bytes", "2", "--offset", "0",
-                               "--stride", "516", "--batch", "4", "--seq", "128", "--steps", "20", "--optimizer", "adamw",
-                               "--schedule", "constant", "--learning-rate", "1e-3", "--beta1", "0.9", "--beta2", "0.95",
-                               "--eps", "1e-8", "--weight-decay", "0.1", "--decay", "all", "--clip", "1", "--device", "cpu",
-                               "--folder", out},
+    const Result result = run({program("train"),
+                               "--model",
+                               model_folder().string(),
+                               "--tokens",
+                               reference("tinystories_val_tokens.u16").string(),
+                               "--token-bytes",
+                               "2",
+                               "--offset",
+                               "0",
+                               "--stride",
+                               "516",
+                               "--batch",
+                               "4",
+                               "--seq",
+                               "128",
+                               "--steps",
+                               "20",
+                               "--optimizer",
+                               "adamw",
+                               "--schedule",
+                               "constant",
+                               "--learning-rate",
+                               "1e-3",
+                               "--beta1",
+                               "0.9",
+                               "--beta2",
+                               "0.95",
+                               "--eps",
+                               "1e-8",
+                               "--weight-decay",
+                               "0.1",
+                               "--decay",
+                               "all",
+                               "--clip",
+                               "1",
+                               "--device",
+                               "cpu",
+                               "--folder",
+                               out},
                               folder.path());
     CAPTURE(result.output);
     REQUIRE(result.code == 0);

@@ -21,7 +21,8 @@ std::vector<Parameter> two_tensors() {
 
 TEST_CASE("SGD clips, then adds the decay of the chosen tensors, then the momentum") {
     for (const bool decay_1d : {false, true}) {
-        Sgd optimizer(cpu(), two_tensors(), {.momentum = 0.5f, .weight_decay = 0.25f, .clip = 1.0f, .decay_1d = decay_1d});
+        Sgd optimizer(cpu(), two_tensors(),
+                      {.momentum = 0.5f, .weight_decay = 0.25f, .clip = 1.0f, .decay_1d = decay_1d});
         std::vector<float> params(8, 1.0f), grads(8, 2.0f);
         double p[2] = {1, 1}, m[2] = {0, 0};  // a matrix's value, a norm's
         for (int t = 0; t < 3; ++t) {

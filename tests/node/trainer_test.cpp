@@ -38,7 +38,8 @@ struct Data {
         std::vector<int32_t> ids(static_cast<size_t>(count));
         train->read(0, ids);
         ByteWriter writer;
-        for (int32_t id : ids) bytes == 2 ? writer.put(static_cast<uint16_t>(id)) : writer.put(static_cast<uint32_t>(id));
+        for (int32_t id : ids)
+            bytes == 2 ? writer.put(static_cast<uint16_t>(id)) : writer.put(static_cast<uint32_t>(id));
         const std::filesystem::path path = folder.path() / fmt::format("ids.u{}", 8 * bytes);
         write_file(path, writer.take());
         return path;
@@ -147,7 +148,8 @@ TEST_CASE("a longer run goes on from a shorter one where the past is the same, t
     const Data data;
     const auto wsd = [&](const char* name, int64_t steps) {
         TrainOptions options = small(data.folder.path() / name, steps);
-        options.schedule = {.decline = Decline::wsd, .peak = 3e-3, .warmup_steps = 2, .decay_begin = steps - 4, .decay_steps = 4};
+        options.schedule = {
+            .decline = Decline::wsd, .peak = 3e-3, .warmup_steps = 2, .decay_begin = steps - 4, .decay_steps = 4};
         return options;
     };
     train(data, wsd("extended", 12), 8);  // stopped before its decline
@@ -185,7 +187,8 @@ TEST_CASE("a run resumed with other options is refused, naming the option") {
         {"--data, --tokens", [](TrainOptions& o) { o.data[0] = 1; }},
         {"--data, --tokens", [](TrainOptions& o) { o.order = DataOrder::sequential; }},
     };
-    for (const Change& change : changes) CHECK_MESSAGE(contains(resumed_with(data, nothing, change.make), change.flag), change.flag);
+    for (const Change& change : changes)
+        CHECK_MESSAGE(contains(resumed_with(data, nothing, change.make), change.flag), change.flag);
     CHECK(contains(resumed_with(data, sgd, [](TrainOptions& o) { o.momentum = 0.5f; }), "--momentum"));
     // What the optimiser does not use may be anything.
     CHECK(resumed_with(data, nothing, [](TrainOptions& o) { o.momentum = 0.5f; }) == "");
@@ -323,11 +326,12 @@ TEST_CASE("options that contradict each other are refused") {
     CHECK(contains(refused([](TrainRequest& r) { r.schedule = Decline::constant, r.decay_steps = 3; }), "never falls"));
     CHECK(contains(refused([](TrainRequest& r) { r.schedule = Decline::wsd, r.warmup_steps = 3, r.decay_steps = 3; }),
                    "more than the 5"));
-    CHECK(contains(error_of(ExitCode::input, [&] {
-                       TrainRequest r = request(data, data.folder.path() / "run");
-                       r.data = "", r.tokens = data.raw(3, 2), r.token_bytes = 4;
-                       prepare_training(r);
-                   }),
+    CHECK(contains(error_of(ExitCode::input,
+                            [&] {
+                                TrainRequest r = request(data, data.folder.path() / "run");
+                                r.data = "", r.tokens = data.raw(3, 2), r.token_bytes = 4;
+                                prepare_training(r);
+                            }),
                    "found a file of 6 bytes"));
 }
 
@@ -347,7 +351,8 @@ TEST_CASE("schedules that the command line leaves open: 5 % warm-up, the rest co
     CHECK(train_schedule(r).floor_share == 0.5);
 }
 
-TEST_CASE("memory is asked for before it is taken: weights, gradients, moments and activations, with a batch that fits") {
+TEST_CASE(
+    "memory is asked for before it is taken: weights, gradients, moments and activations, with a batch that fits") {
     const Data data;
     TrainOptions options = small(data.folder.path() / "huge", 1);
     const MemoryPlan plan = training_plan(options, DType::f32);
@@ -383,8 +388,10 @@ TEST_CASE("metrics: a line for each step, nine digits, and report reads them") {
     CHECK(i == 25);
 
     // A kill after step 24's line; then the last three steps again, with half a line between.
-    std::ofstream(folder / "events.jsonl", std::ios::app)
-        << R"({"event":"step","step":24,"loss":1.5,"t":1})" << "\n" << "nonsense\n" << R"({"event":"step","step":2)";
+    std::ofstream(folder / "events.jsonl", std::ios::app) << R"({"event":"step","step":24,"loss":1.5,"t":1})"
+                                                          << "\n"
+                                                          << "nonsense\n"
+                                                          << R"({"event":"step","step":2)";
     const auto report = read_training(folder);
     REQUIRE(report);
     CHECK(report->lines.size() == 25);

@@ -20,16 +20,34 @@ struct Setting {
 
     Setting() {
         write_file(folder.path() / "text.txt", as_bytes(sample::text(100'000)));
-        const std::string tokenizer = (folder.path() / "tok.json").string(), text = (folder.path() / "text.txt").string();
-        REQUIRE(run({program("tokenize"), "train", "--vocab-size", "300", "--out", tokenizer, text}, folder.path()).code == 0);
-        REQUIRE(run({program("tokenize"), "encode", "--tokenizer", tokenizer, "--out", (folder.path() / "data").string(), text},
+        const std::string tokenizer = (folder.path() / "tok.json").string(),
+                          text = (folder.path() / "text.txt").string();
+        REQUIRE(
+            run({program("tokenize"), "train", "--vocab-size", "300", "--out", tokenizer, text}, folder.path()).code ==
+            0);
+        REQUIRE(run({program("tokenize"), "encode", "--tokenizer", tokenizer, "--out",
+                     (folder.path() / "data").string(), text},
                     folder.path())
                     .code == 0);
     }
     std::vector<std::string> train(const std::string& name, const std::vector<std::string>& more = {}) const {
-        std::vector<std::string> argv = {program("train"), "--data", (folder.path() / "data").string(), "--folder",
-                                         (folder.path() / name).string(), "--preset", "tiny", "--steps", "150",
-                                         "--batch", "8", "--checkpoint-steps", "10", "--device", "cpu", "--threads", "1"};
+        std::vector<std::string> argv = {program("train"),
+                                         "--data",
+                                         (folder.path() / "data").string(),
+                                         "--folder",
+                                         (folder.path() / name).string(),
+                                         "--preset",
+                                         "tiny",
+                                         "--steps",
+                                         "150",
+                                         "--batch",
+                                         "8",
+                                         "--checkpoint-steps",
+                                         "10",
+                                         "--device",
+                                         "cpu",
+                                         "--threads",
+                                         "1"};
         argv.insert(argv.end(), more.begin(), more.end());
         return argv;
     }

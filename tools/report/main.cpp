@@ -37,9 +37,8 @@ int main(int argc, char** argv) {
             app.add_option("run", options->folder, "run folder, with peers/<name>/events.jsonl, or the folder of train")
                 ->required()
                 ->type_name("RUN_FOLDER");
-            app.add_option(
-                   "--out", options->out,
-                   "the page to write (replaced if it exists); default: report.html in the run folder")
+            app.add_option("--out", options->out,
+                           "the page to write (replaced if it exists); default: report.html in the run folder")
                 ->type_name("FILE");
             app.add_flag("--json", options->json, "print a summary as JSON instead of writing a page");
             return [options] {
@@ -58,7 +57,8 @@ int main(int argc, char** argv) {
                     return 0;
                 }
                 write_page(out, render_report(run),
-                           fmt::format("{} windows, {} logs", window_count(run), run.participants.size()), run.bad_lines());
+                           fmt::format("{} windows, {} logs", window_count(run), run.participants.size()),
+                           run.bad_lines());
                 const Agreement agreement = root_agreement(run);
                 if (!agreement.equal && agreement.replicas > 0)
                     fmt::print(stderr, "report: warning: the replicas do not agree, see the page\n");
