@@ -1,6 +1,7 @@
 // Which tokenizer lies at a path.
 #include "base/error.h"
 #include "base/file.h"
+#include "base/strict_json.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/sentencepiece.h"
 #include "tokenizer/tokenizer.h"
@@ -24,23 +25,50 @@ bool is_llama2c(ByteSpan file) {
     return file.size() >= 4 && file[2] == 0 && file[3] == 0;
 }
 
-std::unique_ptr<Tokenizer> load_file(const fs::path& path) {
+std::unique_ptr<Tokenizer> from_json(std::string_view json, std::string_view what, const SpecialNames& names) {
+    const nlohmann::json document = parse_json(json, what);
+    const Field file(document, what);
+    // Byte-level BPE has a pre_tokenizer; sentencepiece's has none, but a normalizer.
+    if (file.has("pre_tokenizer")) return std::make_unique<ByteLevelBpe>(ByteLevelBpe::from_json(file, what, names));
+    return std::make_unique<SentencePieceBpe>(SentencePieceBpe::from_json(file, what, names));
+}
+
+std::unique_ptr<Tokenizer> load_file(const fs::path& path, const SpecialNames& names = {}) {
     const Bytes file = read_file(path, largest_file);
     const std::string what = path.string();
-    if (is_json(as_text(file))) return tokenizer_from_json(as_text(file), what);
+    if (is_json(as_text(file))) return from_json(as_text(file), what, names);
     return std::make_unique<SentencePieceBpe>(is_llama2c(file) ? SentencePieceBpe::from_llama2c(file, what)
                                                                : SentencePieceBpe::from_model(file, what));
+}
+
+// A token's name, or an object with its content; null: there is none.
+std::optional<std::string> read_name(const Field& config, const std::string& key) {
+    if (!config.value().contains(key)) return std::nullopt;
+    const Field name = config.member(key);
+    if (name.value().is_null()) return "";
+    return std::string(name.value().is_object() ? name.member("content").string() : name.string());
+}
+
+SpecialNames read_special_names(const fs::path& path) {
+    if (!fs::exists(path)) return {};
+    const std::string what = path.string();
+    const nlohmann::json document = parse_json(read_text_file(path, largest_file), what);
+    const Field config(document, what);
+    config.object_size();
+    return {read_name(config, "bos_token"), read_name(config, "eos_token")};
 }
 
 }  // namespace
 
 std::unique_ptr<Tokenizer> tokenizer_from_json(std::string_view json, std::string_view what) {
-    return std::make_unique<ByteLevelBpe>(ByteLevelBpe::from_json(json, what));
+    return from_json(json, what, {});
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
     if (!fs::is_directory(path)) return load_file(path);
-    for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer.bin"})
+    if (fs::exists(path / "tokenizer.json"))
+        return load_file(path / "tokenizer.json", read_special_names(path / "tokenizer_config.json"));
+    for (const char* name : {"tokenizer.model", "tokenizer.bin"})
         if (fs::exists(path / name)) return load_file(path / name);
     if (fs::exists(path / "vocab.json") && fs::exists(path / "merges.txt"))
         return std::make_unique<ByteLevelBpe>(ByteLevelBpe::from_gpt2(

@@ -35,27 +35,21 @@ int32_t code_of(std::string_view character) {
 
 }  // namespace
 
-void SentencePieceBpe::Prefixes::add(std::string text, int32_t id) {
-    auto& same_first = by_first_byte_[static_cast<uint8_t>(text[0])];
-    const auto shorter = std::find_if(same_first.begin(), same_first.end(),
-                                      [&](const auto& other) { return other.first.size() < text.size(); });
-    same_first.emplace(shorter, std::move(text), id);
-    ++count_;
-}
-
-std::pair<size_t, int32_t> SentencePieceBpe::Prefixes::longest(std::string_view text) const {
-    for (const auto& [prefix, id] : by_first_byte_[static_cast<uint8_t>(text[0])])
-        if (text.starts_with(prefix)) return {prefix.size(), id};
-    return {0, -1};
-}
-
 SentencePieceBpe::SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, std::string_view what)
+    : SentencePieceBpe(std::move(pieces), std::move(rules), {}, what) {
+    make_merges(mergeable_texts());
+}
+
+SentencePieceBpe::SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, RankedMerges merges,
+                                   std::string_view what)
     : pieces_(std::move(pieces)), rules_(std::move(rules)) {
     if (pieces_.size() > static_cast<size_t>(INT32_MAX) / 2)
         fail(ExitCode::input, "{}: {} pieces, expected at most {}", what, pieces_.size(), INT32_MAX / 2);
     index_pieces(what);
     find_special_pieces(what);
-    make_merges();
+    const std::vector<std::string> texts = mergeable_texts();
+    index_characters(texts);
+    take_merges(texts, std::move(merges), what);
 }
 
 const SentencePiece& SentencePieceBpe::piece(size_t index, int32_t id) const {
@@ -116,21 +110,45 @@ void SentencePieceBpe::find_special_pieces(std::string_view what) {
             fail(ExitCode::input, "{}: byte_fallback is set, but there is no byte piece <0x{:02X}>", what, byte);
 }
 
-// Every way of making a piece from two symbols, ranked by the piece's score. User-defined pieces are found before
-// anything merges, so no merge makes or takes one.
-void SentencePieceBpe::make_merges() {
-    std::vector<std::string> texts(
-        pieces_.size());  // as in a normalised text, where a space is ' '; empty: never there
-    IdOf id_of;
-    std::vector<float> scores;
+// User-defined pieces are found before anything merges, so no merge makes or takes one.
+std::vector<std::string> SentencePieceBpe::mergeable_texts() const {
+    std::vector<std::string> texts(pieces_.size());
     for (size_t i = 0; i < pieces_.size(); ++i) {
         const SentencePiece& piece = pieces_[i];
         if (piece.type != Type::normal && piece.type != Type::unused) continue;
-        if (rules_.escape_whitespaces && piece.text.find(' ') != std::string::npos) continue;
-        texts[i] = rules_.escape_whitespaces ? text_of_[i] : piece.text;
+        if (!rules_.escape_whitespaces)
+            texts[i] = piece.text;
+        else if (piece.text.find(' ') == std::string::npos)
+            texts[i] = text_of_[i];
+    }
+    return texts;
+}
+
+void SentencePieceBpe::index_characters(const std::vector<std::string>& texts) {
+    for (size_t i = 0; i < texts.size(); ++i) {
+        const std::string_view text = texts[i];
+        if (text.empty()) continue;
+        if (is_one_character(text)) symbol_of_.insert(code_of(text), 0, static_cast<int32_t>(i));
+        for (size_t at = 1; at < text.size(); ++at)
+            if (text[at] == ' ') reaches_over_space_[static_cast<uint8_t>(text[at - 1])] = true;
+    }
+    // A text may hold U+2581 itself, which is then no different from a space.
+    if (rules_.escape_whitespaces)
+        reaches_over_space_[static_cast<uint8_t>(space_symbol.back())] |= reaches_over_space_[' '];
+}
+
+// Every way of making a piece from two symbols, ranked by the piece's score.
+void SentencePieceBpe::make_merges(const std::vector<std::string>& texts) {
+    struct Found {
+        int32_t left, right, rank;
+        size_t left_size;
+    };
+    IdOf id_of;
+    std::vector<float> scores;
+    for (size_t i = 0; i < texts.size(); ++i) {
+        if (texts[i].empty()) continue;
         id_of.emplace(texts[i], static_cast<int32_t>(i));
-        if (is_one_character(texts[i])) symbol_of_.insert(code_of(texts[i]), 0, static_cast<int32_t>(i));
-        scores.push_back(piece.score);
+        scores.push_back(pieces_[i].score);
     }
     std::sort(scores.begin(), scores.end(), std::greater<>());
     scores.erase(std::unique(scores.begin(), scores.end()), scores.end());
@@ -143,20 +161,40 @@ void SentencePieceBpe::make_merges() {
         if (is_new) bare_characters_.emplace_back(text);
         return *id;
     };
+    std::vector<Found> all;
     for (size_t i = 0; i < texts.size(); ++i) {
         const std::string_view text = texts[i];
         if (text.empty()) continue;
         const auto better = std::lower_bound(scores.begin(), scores.end(), pieces_[i].score, std::greater<>());
         const Merge merge{static_cast<int32_t>(better - scores.begin()), static_cast<int32_t>(i)};
         for (size_t at = character_at(text, 0).size(); at < text.size(); at += character_at(text, at).size()) {
-            if (text[at] == ' ') reaches_over_space_[static_cast<uint8_t>(text[at - 1])] = true;
             const int32_t left = symbol(text.substr(0, at)), right = symbol(text.substr(at));
-            if (left >= 0 && right >= 0) merges_.add(left, right, merge);
+            if (left < 0 || right < 0) continue;
+            merges_.add(left, right, merge);
+            all.push_back({left, right, merge.rank, at});
         }
     }
-    // A text may hold U+2581 itself, which is then no different from a space.
-    if (rules_.escape_whitespaces)
-        reaches_over_space_[static_cast<uint8_t>(space_symbol.back())] |= reaches_over_space_[' '];
+    std::stable_sort(all.begin(), all.end(), [](const Found& a, const Found& b) {
+        return a.rank != b.rank ? a.rank < b.rank : a.left_size > b.left_size;
+    });
+    for (const Found& merge : all) merge_list_.emplace_back(merge.left, merge.right);
+}
+
+void SentencePieceBpe::take_merges(const std::vector<std::string>& texts, RankedMerges merges, std::string_view what) {
+    IdOf id_of;
+    for (size_t i = 0; i < texts.size(); ++i)
+        if (!texts[i].empty()) id_of.emplace(texts[i], static_cast<int32_t>(i));
+    merge_list_ = std::move(merges);
+    for (size_t rank = 0; rank < merge_list_.size(); ++rank) {
+        const auto [left, right] = merge_list_[rank];
+        const std::string &first = texts[static_cast<size_t>(left)], &second = texts[static_cast<size_t>(right)];
+        const auto made = first.empty() || second.empty() ? id_of.end() : id_of.find(first + second);
+        if (made == id_of.end())
+            fail(ExitCode::input, "{}: merge {} joins ids {} and {}, which do not make a token that text can have",
+                 what, rank, left, right);
+        if (!merges_.add(left, right, {static_cast<int32_t>(rank), made->second}))
+            fail(ExitCode::input, "{}: merge {} repeats an earlier one (ids {} and {})", what, rank, left, right);
+    }
 }
 
 // As sentencepiece's normalizer does it, but that an escaped space stays ' ': nothing else in the result is one.
@@ -169,7 +207,7 @@ std::string SentencePieceBpe::normalized(std::string_view text) const {
             text.remove_prefix(size);
             return front;
         };
-        if (const size_t length = user_defined_.longest(text).first) return take(length);
+        if (const size_t length = user_defined_.longest(text).first; length > 0) return take(length);
         const Utf8Char c = utf8_at(text, 0);
         const std::string_view character = take(static_cast<size_t>(c.length));
         return c.valid ? character : replacement_character;
@@ -214,22 +252,8 @@ void SentencePieceBpe::encode_rest(std::string_view text, std::vector<int32_t>& 
 
 void SentencePieceBpe::encode_normalized(std::string_view text, std::vector<int32_t>& out) const {
     const auto first = static_cast<ptrdiff_t>(out.size());
-    // Stretches between user-defined pieces.
-    if (normalized_user_defined_.empty()) {
-        encode_stretch(text, out);
-    } else {
-        size_t begin = 0;
-        for (size_t at = 0; at < text.size();) {
-            const auto [length, id] = normalized_user_defined_.longest(text.substr(at));
-            if (length > 0) {
-                encode_stretch(text.substr(begin, at - begin), out);
-                out.push_back(id);
-                begin = at + length;
-            }
-            at += length > 0 ? length : character_at(text, at).size();
-        }
-        encode_stretch(text.substr(begin), out);
-    }
+    normalized_user_defined_.split(
+        text, [&](std::string_view stretch) { encode_stretch(stretch, out); }, [&](int32_t id) { out.push_back(id); });
     // Unknown pieces that follow each other are one.
     if (!rules_.byte_fallback)
         out.erase(std::unique(out.begin() + first, out.end(),
@@ -336,10 +360,6 @@ std::string SentencePieceBpe::decode(std::span<const int32_t> ids) const {
         if (!part.empty()) at_begin = has_dummy && piece.type == Type::control;
     }
     return text;
-}
-
-std::string SentencePieceBpe::to_json() const {
-    fail(ExitCode::input, "a sentencepiece tokenizer cannot be written as tokenizer.json yet");
 }
 
 }  // namespace templar

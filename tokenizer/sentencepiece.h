@@ -5,7 +5,9 @@
 
 #include "base/bytes.h"
 #include "tokenizer/merges.h"
+#include "tokenizer/prefixes.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/tokenizer_json.h"
 
 #include <array>
 #include <optional>
@@ -38,6 +40,10 @@ class SentencePieceBpe : public Tokenizer {
     // From llama2.c's tokenizer.bin: i32 length of the longest piece, then of each piece f32 score, i32 length, bytes.
     // By its rules pieces 0, 1, 2 are <unk>, <s>, </s> and the 256 bytes follow. Throws Error(input).
     static SentencePieceBpe from_llama2c(ByteSpan file, std::string_view what);
+    // From a tokenizer.json of a BPE with byte_fallback and Llama's normalizer (Prepend ▁, Replace ' ' by ▁). Its
+    // merges are ranked one by one, where a model ranks pieces: ids are those of Hugging Face's library. Throws
+    // Error(input).
+    static SentencePieceBpe from_json(const Field& file, std::string_view what, const SpecialNames& names);
     // Throws Error(input) naming the piece: empty, not UTF-8, twice there, longer than 1024 bytes, a score that is no
     // number; no or several unknown pieces; with byte_fallback, not all 256 of <0x00> … <0xFF>.
     SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, std::string_view what);
@@ -55,27 +61,24 @@ class SentencePieceBpe : public Tokenizer {
     int64_t vocab_size() const override { return static_cast<int64_t>(pieces_.size()); }
     int32_t begin_token() const override { return begin_token_; }
     int32_t end_token() const override { return end_token_; }
+    // Throws Error(input) on what Hugging Face's library cannot do as sentencepiece does: other normalisation than
+    // Llama's, unused pieces.
     std::string to_json() const override;
 
   private:
     using Type = SentencePiece::Type;
     using IdOf = std::unordered_map<std::string_view, int32_t>;
-    // Strings that stand for themselves wherever they occur in a text.
-    class Prefixes {
-      public:
-        void add(std::string text, int32_t id);
-        bool empty() const { return count_ == 0; }
-        // The longest one that `text` begins with: its length and id; length 0 when there is none.
-        std::pair<size_t, int32_t> longest(std::string_view text) const;
-
-      private:
-        std::array<std::vector<std::pair<std::string, int32_t>>, 256> by_first_byte_;  // longest first
-        size_t count_ = 0;
-    };
+    using RankedMerges = std::vector<std::pair<int32_t, int32_t>>;
+    SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, RankedMerges merges,
+                     std::string_view what);
 
     void index_pieces(std::string_view what);
     void find_special_pieces(std::string_view what);
-    void make_merges();
+    // The pieces that merge, as they stand in a normalised text, where a space is ' '; "" for the others.
+    std::vector<std::string> mergeable_texts() const;
+    void index_characters(const std::vector<std::string>& texts);
+    void make_merges(const std::vector<std::string>& texts);
+    void take_merges(const std::vector<std::string>& texts, RankedMerges merges, std::string_view what);
 
     std::string normalized(std::string_view text) const;
     // Text that is normalised, with its dummy space.
@@ -100,6 +103,7 @@ class SentencePieceBpe : public Tokenizer {
     PairMap<int32_t> symbol_of_;  // by (character, 0)
     std::vector<std::string> bare_characters_;
     Merges merges_;
+    RankedMerges merge_list_;  // in order of rank; of equal ranks the one whose left part is longer comes first
     // Last bytes of characters that some piece has before a space. After any other byte no piece reaches over the
     // beginning of a space, so that words can be encoded one by one.
     std::array<bool, 256> reaches_over_space_{};

@@ -2,6 +2,8 @@
 // needs no lock, and is sized by the text, so that short texts stay cheap.
 #pragma once
 
+#include "tokenizer/word_table.h"
+
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -20,7 +22,7 @@ class WordCache {
     template <class Encode>
     void append(std::string_view word, std::vector<int32_t>& out, Encode&& encode) {
         if (word.size() > longest_word) return encode(word, out);
-        Seen& seen = table_[hash(word) & (table_.size() - 1)];
+        Seen& seen = table_[hash_word(word) & (table_.size() - 1)];
         const size_t ids = out.size();
         if (seen.length == word.size() && std::memcmp(seen.word, word.data(), word.size()) == 0) {
             out.resize(ids + seen.count);
@@ -39,24 +41,6 @@ class WordCache {
         uint32_t length = 0, count = 0;
         size_t ids = 0;
     };
-
-    static uint64_t hash(std::string_view bytes) {
-        uint64_t hash = bytes.size();
-        const auto mix = [&](uint64_t word) {
-            hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-            hash ^= hash >> 29;
-        };
-        while (bytes.size() >= 8) {
-            uint64_t word;
-            std::memcpy(&word, bytes.data(), 8);
-            mix(word);
-            bytes.remove_prefix(8);
-        }
-        uint64_t tail = 0;
-        for (const char c : bytes) tail = tail << 8 | static_cast<uint8_t>(c);
-        mix(tail);
-        return hash;
-    }
 
     std::vector<Seen> table_;
 };

@@ -72,6 +72,13 @@ TEST_CASE("Llama-2's tokenizer.model: every vector and whole files") {
     CHECK(tokenizer->end_token() == 2);
     check_all_vectors(*tokenizer, "llama2_");
     check_files(*tokenizer);
+
+    const auto again = tokenizer_from_json(tokenizer->to_json(), "to_json");
+    CHECK(again->to_json() == tokenizer->to_json());
+    CHECK(again->begin_token() == 1);
+    CHECK(again->end_token() == 2);
+    check_all_vectors(*again, "llama2_");
+    check_files(*again);
 }
 
 TEST_CASE("Llama-2's tokenizer as llama2.c has it: every vector and whole files") {

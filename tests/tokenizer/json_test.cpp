@@ -129,8 +129,7 @@ TEST_CASE("tokenizer.json: what does not fit is refused, and named") {
     expect([](json& f) { f["model"]["continuing_subword_prefix"] = "##"; },
            "model.continuing_subword_prefix");
     expect([](json& f) { f["model"]["end_of_word_suffix"] = "</w>"; }, "model.end_of_word_suffix");
-    expect([](json& f) { f["model"]["ignore_merges"] = true; },
-           "model.ignore_merges: expected false, found true");
+    expect([](json& f) { f["model"]["ignore_merges"] = 1; }, "model.ignore_merges: expected true or false, found 1");
     expect([](json& f) { f["model"]["byte_fallback"] = true; }, "model.byte_fallback");
     expect([](json& f) { f["normalizer"] = {{"type", "NFC"}}; }, "normalizer: expected null");
     expect([](json& f) { f["pre_tokenizer"] = nullptr; }, "pre_tokenizer: expected an object, found null");
@@ -143,9 +142,10 @@ TEST_CASE("tokenizer.json: what does not fit is refused, and named") {
     expect([](json& f) { f["pre_tokenizer"]["use_regex"] = false; },
            "pre_tokenizer.use_regex: expected true");
     expect([](json& f) { f["decoder"]["type"] = "WordPiece"; }, "decoder.type");
-    expect([](json& f) { f["post_processor"] = {{"type", "TemplateProcessing"}}; }, "post_processor.type");
+    expect([](json& f) { f["post_processor"] = {{"type", "TemplateProcessing"}}; }, "post_processor.single is missing");
+    expect([](json& f) { f["post_processor"] = {{"type", "RobertaProcessing"}}; }, "post_processor.type");
     expect([](json& f) { f["added_tokens"] = "x"; }, "added_tokens: expected an array, found \"x\"");
-    expect([](json& f) { f["added_tokens"][0]["special"] = false; }, "added_tokens[0].special");
+    expect([](json& f) { f["added_tokens"][0]["special"] = 0; }, "added_tokens[0].special");
     expect([](json& f) { f["added_tokens"][0]["id"] = 5; }, "added_tokens[0].id: expected 299");
     expect([](json& f) { f["added_tokens"][0]["id"] = -1; },
            "added_tokens[0].id: expected a whole number from 0 to 300");
