@@ -42,9 +42,19 @@ constexpr const char* description =
     "the\n"
     "rest of the schedule, --eval-… and --checkpoint-steps may change.";
 
+// An option whose value is one of these names.
 template <class Enum>
-CLI::CheckedTransformer names(std::vector<std::pair<std::string, Enum>> all) {
-    return CLI::CheckedTransformer(std::move(all));
+void add_choice(CLI::App& app, const char* flag, Enum& value, const char* help,
+                const std::vector<std::pair<std::string, Enum>>& names) {
+    std::string all, now;
+    for (const auto& [name, meaning] : names) {
+        all += (all.empty() ? "" : "|") + name;
+        if (meaning == value) now = name;
+    }
+    app.add_option(flag, value, help)
+        ->transform(CLI::CheckedTransformer(names).description(""))
+        ->type_name(all)
+        ->default_str(now);
 }
 
 void add_data_flags(CLI::App& app, TrainRequest& r) {
@@ -82,9 +92,8 @@ void add_model_flags(CLI::App& app, TrainRequest& r) {
 
 void add_optimizer_flags(CLI::App& app, TrainRequest& r) {
     TrainOptions& o = r.options;
-    app.add_option("--optimizer", o.optimizer, "adamw or sgd (as PyTorch's)")
-        ->transform(names<OptimizerKind>({{"adamw", OptimizerKind::adamw}, {"sgd", OptimizerKind::sgd}}))
-        ->default_str("adamw");
+    add_choice<OptimizerKind>(app, "--optimizer", o.optimizer, "sgd: as PyTorch's",
+                              {{"adamw", OptimizerKind::adamw}, {"sgd", OptimizerKind::sgd}});
     app.add_option("--beta1", o.beta1, "of adamw")->check(CLI::Range(0.0f, 0.999999f));
     app.add_option("--beta2", o.beta2, "of adamw")->check(CLI::Range(0.0f, 0.999999f));
     app.add_option("--eps", o.eps, "of adamw")->check(CLI::Range(0.0f, 1.0f));
@@ -92,19 +101,16 @@ void add_optimizer_flags(CLI::App& app, TrainRequest& r) {
     app.add_option("--weight-decay", r.weight_decay,
                    "adamw: decoupled, default 0.1; sgd: coupled (added to the gradient after clipping), default 0")
         ->check(CLI::Range(0.0, 10.0));
-    app.add_option("--decay", o.decay_on, "weight decay on matrices (embeddings too), all (norms too) or none")
-        ->transform(names<DecayOn>({{"matrices", DecayOn::matrices}, {"all", DecayOn::all}, {"none", DecayOn::none}}))
-        ->default_str("matrices");
+    add_choice<DecayOn>(app, "--decay", o.decay_on,
+                        "on which tensors: matrices (embeddings too), all (norms too) or none",
+                        {{"matrices", DecayOn::matrices}, {"all", DecayOn::all}, {"none", DecayOn::none}});
     app.add_option("--clip", o.clip, "of the gradient's global norm; 0: none")->check(CLI::Range(0.0f, 1e6f));
 }
 
 void add_schedule_flags(CLI::App& app, TrainRequest& r) {
     app.add_option("--learning-rate", r.learning_rate, "the highest")->check(CLI::Range(0.0, 10.0));
-    app.add_option("--schedule", r.schedule,
-                   "constant, cosine, or wsd (constant, then linear to the floor at the run's end)")
-        ->transform(
-            names<Decline>({{"constant", Decline::constant}, {"cosine", Decline::cosine}, {"wsd", Decline::wsd}}))
-        ->default_str("cosine");
+    add_choice<Decline>(app, "--schedule", r.schedule, "wsd: constant, then linear to the floor at the run's end",
+                        {{"constant", Decline::constant}, {"cosine", Decline::cosine}, {"wsd", Decline::wsd}});
     app.add_option("--warmup-steps", r.warmup_steps,
                    "linear, from --warmup-start; default: 5 % of --steps, constant: 0")
         ->check(CLI::NonNegativeNumber);
