@@ -8,14 +8,18 @@ namespace templar {
 
 namespace fs = std::filesystem;
 
+void NewFolder::check(const fs::path& path) {
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(path, error)) && (!fs::is_directory(path, error) || !fs::is_empty(path, error)))
+        fail(ExitCode::usage, "{} exists already and is not an empty folder: choose another name, or remove it first",
+             path.string());
+}
+
 NewFolder::NewFolder(fs::path path) : path_(std::move(path)) {
     // Not "DIR/": the last part must be a name.
     if (!path_.has_filename()) path_ = path_.parent_path();
+    check(path_);
     std::error_code error;
-    if (fs::exists(fs::symlink_status(path_, error)) &&
-        (!fs::is_directory(path_, error) || !fs::is_empty(path_, error)))
-        fail(ExitCode::usage, "{} exists already and is not an empty folder: choose another name, or remove it first",
-             path_.string());
     temporary_ = path_;
     temporary_.replace_filename("." + path_.filename().string().substr(0, 200) + "." +
                                 to_hex(random_secret()).substr(0, 16) + ".tmp");

@@ -100,9 +100,9 @@ void Session::plan() {
 }
 
 std::string Session::description() const {
-    return fmt::format("{}: {} parameters, {} tokens at once; {} after {}", model_.origin, std::ssize(model_.params),
-                       rules_.length, rules_.bos ? "every context" : "an empty context",
-                       rules_.prefix < 0 ? "nothing" : tokenizer_.decode({rules_.prefix}));
+    const std::string prefix = rules_.prefix < 0 ? "nothing" : tokenizer_.decode({rules_.prefix});
+    return fmt::format("{}: {} parameters, {} tokens at once; {} begin with {}", model_.origin,
+                       std::ssize(model_.params), rules_.length, rules_.bos ? "contexts" : "empty contexts", prefix);
 }
 
 // What every log-likelihood depends on.

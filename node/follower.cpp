@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/in_parallel.h"
+#include "node/run_objects.h"
 #include "weights/checkpoint.h"
 
 #include <nlohmann/json.hpp>
@@ -36,17 +37,10 @@ std::optional<int64_t> Follower::windows_behind(const Digest& root) const {
 
 std::optional<Record> Follower::find_record() {
     const std::string key = record_key(window_);
-    Record record;
+    std::optional<Record> record;
     try {
-        const std::optional<Bytes> object = bucket_->get(key, max_record_bytes);
-        if (!object) return std::nullopt;
-        const Envelope envelope = unseal(*object, "record", key);
-        const auto& validators = run_.description.validators;
-        if (std::none_of(validators.begin(), validators.end(),
-                         [&](const auto& v) { return v.hotkey == envelope.author; }))
-            fail(ExitCode::input, "{}: signed by {}, who is no validator of this run", key,
-                 to_hex(envelope.author));
-        record = record_from_json(envelope.body, run_.id, window_);
+        record = fetch_record(*bucket_, run_, window_);
+        if (!record) return std::nullopt;
     } catch (const Error& error) {
         if (error.code() != ExitCode::input) throw;
         // A stranger's object in the record's place: a validator will replace it.
@@ -57,11 +51,11 @@ std::optional<Record> Follower::find_record() {
         }
         return std::nullopt;
     }
-    if (record.root != replica_->root())
+    if (record->root != replica_->root())
         fail(ExitCode::diverged,
              "{}: made from state {}, but this replica's state at window {} is {}; remove {} to start again "
              "from genesis",
-             key, to_hex(record.root), window_, to_hex(replica_->root()), options_.folder.string());
+             key, to_hex(record->root), window_, to_hex(replica_->root()), options_.folder.string());
     return record;
 }
 
@@ -92,33 +86,16 @@ int64_t Follower::object_bytes() const {
     return wire_object_bytes(replica_->layout().payload_bytes);
 }
 
-PayloadExpectation Follower::expectation(int64_t window, const Hotkey& hotkey) const {
-    const Layout& layout = replica_->layout();
-    return {.run_id = run_.id,
-            .window = static_cast<uint64_t>(window),
-            .hotkey = hotkey,
-            .layout = layout.hash,
-            .payload_bytes = layout.payload_bytes};
-}
-
-void Follower::check_codes(const WirePayload& payload) const {
-    if (const std::string fault = payload_fault(replica_->layout(), payload.payload()); !fault.empty())
-        throw Error(ExitCode::input, fault);
-}
-
 Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hotkey& hotkey, int64_t window,
                                          int64_t budget_ms) {
-    const std::string key = payload_key(window, hotkey);
     Bucket* bucket = nullptr;
     try {
         bucket = &peer_buckets_.at(address);
-        PayloadCheck check(expectation(window, hotkey));
-        std::optional<Object> object =
-            bucket->fetch(key, object_bytes(), std::max<int64_t>(1, budget_ms), std::ref(check));
-        if (!object) return {{}, 0, Reason::not_retrievable, fmt::format("no object '{}'", key)};
-        WirePayload payload = std::move(check).take(std::move(object->bytes));
-        check_codes(payload);
-        return {std::move(payload), object->modified_ms, Reason::none, {}};
+        std::optional<ArrivedPayload> found =
+            fetch_payload(*bucket, run_, replica_->layout(), window, hotkey, budget_ms);
+        if (!found)
+            return {{}, 0, Reason::not_retrievable, fmt::format("no object '{}'", payload_key(window, hotkey))};
+        return {std::move(found->payload), found->modified_ms, Reason::none, {}};
     } catch (const Error& error) {
         if (bucket && error.code() == ExitCode::input) return {{}, 0, Reason::malformed, error.what()};
         // Why is for this operator: published, it would tell a stranger what this machine can connect to.
@@ -129,25 +106,9 @@ Follower::Fetched Follower::fetch_object(const BucketAddress& address, const Hot
 }
 
 WirePayload Follower::check_object(const Bytes& object, int64_t window, const Hotkey& hotkey) const {
-    WirePayload payload = decode_payload(object, expectation(window, hotkey));
-    check_codes(payload);
+    WirePayload payload = decode_payload(object, payload_expectation(run_, replica_->layout(), window, hotkey));
+    check_codes(replica_->layout(), payload);
     return payload;
-}
-
-// Its owner, then the archive that every validator keeps: an owner who removes its payload after it was
-// accepted stops nobody, and a newcomer finds the payloads of windows long gone. The recorded hash makes any
-// source as good as another.
-std::vector<BucketAddress> Follower::sources(const Hotkey& owner) const {
-    std::vector<Hotkey> holders;
-    for (const ValidatorEntry& validator : run_.description.validators) holders.push_back(validator.hotkey);
-    // Owners delete what is older than payload_windows.
-    const RunDescription& run = description();
-    const bool old = clock_.now_ms() > run.start_ms(window_ + 1 + run.payload_windows);
-    holders.insert(old ? holders.end() : holders.begin(), owner);
-    std::vector<BucketAddress> places;
-    for (const Hotkey& holder : holders)
-        if (const Neuron* neuron = chain_->find(holder)) places.push_back(neuron->bucket);
-    return places;
 }
 
 std::optional<WirePayload> Follower::find_payload(const RecordEntry& entry,
@@ -175,7 +136,7 @@ std::optional<Payloads> Follower::fetch_payloads(const Record& record, const Pay
     for (int64_t tries = 1; !missing.empty(); ++tries) {
         outages_.reached(*bucket_, [this] { chain_->refresh(); });
         std::vector<std::vector<BucketAddress>> places;
-        for (const RecordEntry& entry : missing) places.push_back(sources(entry.hotkey));
+        for (const RecordEntry& entry : missing) places.push_back(payload_sources(description(), *chain_, entry.hotkey, window_, clock_.now_ms()));
         std::vector<std::optional<WirePayload>> found(missing.size());
         std::vector<std::string> troubles(missing.size());
         // What could be uploaded within put_ms can be read within it; a source that dawdles must not keep us

@@ -105,14 +105,11 @@ class Follower {
     void check_payload_bucket(const BucketAddress& address);
     void open_data();
     void open_genesis();
+    void describe_model();
     void check_clock();
-    // The buckets that should have a payload.
-    std::vector<BucketAddress> sources(const Hotkey& owner) const;
     std::optional<WirePayload> find_payload(const RecordEntry& entry,
                                             const std::vector<BucketAddress>& places, int64_t budget_ms,
                                             std::string& trouble);
-    PayloadExpectation expectation(int64_t window, const Hotkey& hotkey) const;
-    void check_codes(const WirePayload& payload) const;
     void remember_root();
 
     NodeOptions options_;

@@ -3,9 +3,10 @@
 #include "base/error.h"
 #include "node/follower.h"
 #include "node/own_buckets.h"
+#include "node/run_objects.h"
 #include "tokenizer/shards.h"
 #include "weights/checkpoint.h"
-#include "weights/safetensors.h"
+#include "weights/huggingface.h"
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
@@ -20,29 +21,6 @@ namespace templar {
 namespace {
 
 constexpr int64_t max_manifest_bytes = 16 << 20;
-
-// An object of the run's bucket that must be there.
-Bytes fetch_whole(Bucket& bucket, const std::string& key, int64_t max_bytes) {
-    const std::optional<ObjectInfo> info = bucket.head(key);
-    if (!info) fail(ExitCode::input, "{}: the run's bucket has no object '{}'", bucket.url(), key);
-    if (info->size > max_bytes)
-        fail(ExitCode::input, "{}: object '{}' has {} bytes, expected at most {}", bucket.url(), key,
-             info->size, max_bytes);
-    std::optional<Object> object = bucket.fetch(key, info->size);
-    if (!object) fail(ExitCode::input, "{}: object '{}' went away while it was read", bucket.url(), key);
-    return std::move(object->bytes);
-}
-
-// Copies a bucket object of known hash into a file; a file that already has the hash is kept.
-void fetch_file(Bucket& bucket, const std::string& key, const std::filesystem::path& path, const Digest& hash,
-                int64_t max_bytes) {
-    if (std::filesystem::exists(path) && sha256(MappedFile(path).bytes()) == hash) return;
-    const Bytes whole = fetch_whole(bucket, key, max_bytes);
-    if (sha256(whole) != hash)
-        fail(ExitCode::input, "{}: object '{}' is not the one the run was created with (its hash differs)",
-             bucket.url(), key);
-    write_file(path, whole);
-}
 
 std::filesystem::path prepared(const std::filesystem::path& folder) {
     std::error_code error;
@@ -77,14 +55,6 @@ DeviceChoice with_plans(const NodeOptions& options) {
     return choice;
 }
 
-ChainParams chain_params(const RunDescription& run) {
-    ChainParams params;
-    params.max_peers = run.max_peers;
-    params.immunity_ms = run.immunity_windows * run.window_ms();
-    for (const ValidatorEntry& validator : run.validators) params.stake[validator.hotkey] = validator.stake;
-    return params;
-}
-
 }  // namespace
 
 Follower::Follower(const NodeOptions& options, const std::string& role, Clock& clock,
@@ -116,6 +86,7 @@ Follower::Follower(const NodeOptions& options, const std::string& role, Clock& c
              (options.folder / "key").string(), to_hex(identity_.hotkey()), validators.size());
     open_data();
     open_genesis();
+    describe_model();
     const BucketAddress address = published_address(options_, *payload_bucket_);
     check_payload_bucket(address);
     chain_ = make_ledger_chain(*bucket_, clock_, chain_params(run_.description), &stop_);
@@ -182,6 +153,14 @@ void Follower::open_data() {
     heldout_ = std::make_unique<Corpus>(heldout);
 }
 
+// With them the folder is one that load_model() takes as soon as there is a checkpoint.
+void Follower::describe_model() {
+    const RunDescription& run = run_.description;
+    fetch_tokenizer(*bucket_, run_, options_.folder);
+    const HuggingFaceConfig config{.model = run.model, .seq = run.seq, .begin_token = -1, .end_token = run.end_token};
+    write_file(options_.folder / "config.json", as_bytes(config_to_json(config, DType::f32)));
+}
+
 void Follower::open_genesis() {
     const RunDescription& run = run_.description;
     Layout layout = make_layout(llama_parameters(run.model), run.codec);
@@ -203,23 +182,7 @@ void Follower::open_genesis() {
                  "from genesis",
                  options_.folder.string());
     } else {
-        const Bytes bytes = fetch_whole(*bucket_, genesis_key, layout.parameters * 4 + (16 << 20));
-        const SafetensorsView file = read_safetensors(bytes, genesis_key);
-        if (file.tensors.size() != layout.tensors.size())
-            fail(ExitCode::input, "{}: {} tensors, expected {}", genesis_key, file.tensors.size(),
-                 layout.tensors.size());
-        theta.resize(static_cast<size_t>(layout.parameters));
-        for (size_t i = 0; i < file.tensors.size(); ++i) {
-            const StoredTensor& tensor = file.tensors[i];
-            if (tensor.name != layout.tensors[i].name || tensor.shape != layout.tensors[i].shape)
-                fail(ExitCode::input,
-                     "{}: tensor {} is '{}', expected '{}' with the shape of the run's model", genesis_key, i,
-                     tensor.name, layout.tensors[i].name);
-            const TensorLayout& place = layout.tensors[i];
-            read_values(tensor,
-                        std::span(theta).subspan(static_cast<size_t>(place.offset), static_cast<size_t>(place.numel())),
-                        genesis_key);
-        }
+        theta = fetch_genesis(*bucket_, layout);
         replica_ = std::make_unique<Replica>(device(), std::move(layout), theta);
         if (replica_->root() != run.genesis_root)
             fail(ExitCode::diverged, "{}: its state root is {}, the run was created with {}", genesis_key,

@@ -31,7 +31,7 @@ void write_model_folder(const SavedModel& model, const std::filesystem::path& fo
     if (const std::unique_ptr<Tokenizer> tokenizer = checked_tokenizer(model, options.tokenizer)) {
         if (config.begin_token < 0) config.begin_token = tokenizer->begin_token();
         if (config.end_token < 0) config.end_token = tokenizer->end_token();
-        tokenizer->save(out.path() / "tokenizer.json");
+        write_huggingface_tokenizer(*tokenizer, out.path(), model.seq);
     }
     check_finite(model);
     export_huggingface(out.path(), config, model.params, options.weights);

@@ -106,6 +106,9 @@ TEST_CASE("scores of batches of mixed lengths are those of each request by itsel
     for (const char* context : {"", "x", "hello there, this is long enough to be cut at its front", "aab"})
         for (const char* answer : {" y", " abab", " a longer one", " y"})
             requests.push_back(make_request(tokenizer, rules, context, answer));
+    requests.push_back(requests[2]);  // the same tokens, of which fewer count
+    requests.back().scored -= 3;
+    requests.back().context += 3;
     for (const int64_t batch_tokens : {1, 90, 1000}) {
         CAPTURE(batch_tokens);
         Scorer scorer(cpu(), model.config, model.params, 40, batch_tokens);

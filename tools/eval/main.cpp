@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <memory>
 
@@ -38,8 +39,8 @@ class Meter {
         if (&work != work_) {
             work_ = &work;
             before_ = answered;
-            progress_ =
-                std::make_unique<Progress>(work.name, "rows", static_cast<double>(std::ssize(work.items) - answered));
+            progress_ = std::make_unique<Progress>(work.name, work.task ? "rows" : "windows",
+                                                   static_cast<double>(std::ssize(work.items) - answered));
         }
         progress_->update(static_cast<double>(answered - before_));
         return !stop_requested();
@@ -51,8 +52,16 @@ class Meter {
     std::unique_ptr<Progress> progress_;
 };
 
+// Found out before hours of work, not after.
+void check_folder_of(const std::filesystem::path& file) {
+    const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+    if (!std::filesystem::is_directory(folder))
+        fail(ExitCode::storage, "--out {}: there is no folder {}", file.string(), folder.string());
+}
+
 int Flags::run() {
     session.files = by_task(files);
+    if (!out.empty()) check_folder_of(out);
     SavedModel saved = load_model(model);
     if (!tokenizer.empty()) saved.tokenizer = tokenizer;
     if (saved.tokenizer.empty())
@@ -63,6 +72,7 @@ int Flags::run() {
     for (const std::string& task : evaluation.skipped()) fmt::print(stderr, "{}: no data, left out\n", task);
 
     const auto computer = open_device(device);
+    const auto started = std::chrono::steady_clock::now();
     std::vector<Result> results;
     try {
         Meter meter;
@@ -73,6 +83,9 @@ int Flags::run() {
         fail(error.code(), "{}; {}", error.what(),
              session.rows.empty() ? "nothing is kept without --rows" : "the same command goes on");
     }
+    fmt::print(stderr, "{:.1f} s on {}\n",
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count(),
+               computer->description());
     fmt::print("{}", table(results));
     if (!out.empty()) {
         const std::string json = evaluation.report(results, "templar.cpp 0.1 eval")

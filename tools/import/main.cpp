@@ -1,4 +1,5 @@
 // import: checks a model that others made, and writes it in the form that this project's programs start from.
+#include "base/new_folder.h"
 #include "tools/model_flags.h"
 #include "tools/program.h"
 
@@ -30,6 +31,7 @@ int main(int argc, char** argv) {
                 ->type_name("DIR");
             options->flags.add_to(app);
             return [options] {
+                if (!options->folder.empty()) NewFolder::check(options->folder);
                 const SavedModel model = load_model(options->source);
                 std::fprintf(stderr, "%s\n", summary(model).c_str());
                 if (!options->folder.empty()) {
