@@ -30,7 +30,8 @@ struct Setting {
                     folder.path())
                     .code == 0);
     }
-    std::vector<std::string> train(const std::string& name, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> train(const std::string& name, const std::string& steps,
+                                   const std::vector<std::string>& more = {}) const {
         std::vector<std::string> argv = {program("train"),
                                          "--data",
                                          (folder.path() / "data").string(),
@@ -39,7 +40,7 @@ struct Setting {
                                          "--preset",
                                          "tiny",
                                          "--steps",
-                                         "150",
+                                         steps,
                                          "--batch",
                                          "8",
                                          "--checkpoint-steps",
@@ -58,12 +59,12 @@ struct Setting {
 
 TEST_CASE("train killed with -9 again and again ends with the bits of a run that was left alone") {
     const Setting s;
-    REQUIRE(run(s.train("alone"), s.folder.path()).code == 0);
+    REQUIRE(run(s.train("alone", "150"), s.folder.path()).code == 0);
     const std::filesystem::path checkpoint = s.folder.path() / "killed" / checkpoint_file;
     const std::filesystem::path log = s.folder.path() / "killed.log";
     int64_t last_write = 0, kills = 0;
     for (int round = 0; round < 4; ++round) {
-        const pid_t pid = spawn(s.train("killed"), log);
+        const pid_t pid = spawn(s.train("killed", "150"), log);
         // A little after the checkpoint was replaced: between two of them.
         int64_t written = last_write;
         for (int i = 0; i < 1200 && written == last_write; ++i) {
@@ -77,16 +78,16 @@ TEST_CASE("train killed with -9 again and again ends with the bits of a run that
         kills += wait_for(pid) == 128 + SIGKILL;
     }
     CHECK(kills >= 1);
-    CHECK(run(s.train("killed"), s.folder.path()).code == 0);
+    CHECK(run(s.train("killed", "150"), s.folder.path()).code == 0);
     CHECK(s.weights("killed") == s.weights("alone"));
 }
 
 TEST_CASE("train prints its memory before it trains, and refuses to go on with other options") {
     const Setting s;
-    const Result first = run(s.train("run", {"--steps", "3"}), s.folder.path());
+    const Result first = run(s.train("run", "3"), s.folder.path());
     CHECK(first.code == 0);
     CHECK(first.output.find("optimiser (f32)") < first.output.find("step      1/3"));
-    const Result other = run(s.train("run", {"--steps", "3", "--clip", "2"}), s.folder.path());
+    const Result other = run(s.train("run", "3", {"--clip", "2"}), s.folder.path());
     CHECK(other.code == 2);
     CHECK(contains(other.output, "--clip differs: 1.0 then, 2.0 now"));
 
