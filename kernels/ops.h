@@ -71,6 +71,9 @@ struct Ops {
     void (*attention_forward)(Stream&, Tensor out, Tensor lse, Tensor qkv);
     // dqkv (B, T, H + 2G, D) = gradient; delta (B, H, T) scratch
     void (*attention_backward)(Stream&, Tensor dqkv, Tensor delta, Tensor dout, Tensor out, Tensor lse, Tensor qkv);
+    // The same out for T new tokens whose sequences have `past` earlier ones: keys, values (B, G, P, D), P >= past + T,
+    // hold those of the earlier and are given those of the new at past, past + 1, …
+    void (*attention_decode)(Stream&, Tensor out, Tensor keys, Tensor values, Tensor qkv, int64_t past);
 
     // ---- SwiGLU -----------------------------------------------------------------------------------------------------
     // act (N, F) = silu(gate)·up, gate_up (N, 2F): gate in the first F columns

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "engine/model/memory.h"
+#include "engine/model/weight_views.h"
 #include "kernels/bf16.h"
 
 #include <algorithm>
@@ -40,57 +41,6 @@ struct Norm {
 };
 
 }  // namespace
-
-// One layer's parameters, or their gradients.
-struct Llama::Layer {
-    Tensor qkv;                    // (S·D, C)
-    Tensor o;                      // (C, H·D)
-    Tensor gate_up;                // (2F, C)
-    Tensor down;                   // (C, F)
-    Tensor input_norm, post_norm;  // (C)
-};
-
-// Views of a flat arena of parameters, or of gradients, in the order of llama_parameters().
-struct Llama::Weights {
-    Tensor embedding;   // (V, C)
-    Tensor final_norm;  // (C)
-    Tensor head;        // (V, C); the embedding itself when tied
-
-    Weights(const LlamaConfig& config, const Tensor& arena) : config_(config), arena_(arena) {
-        const int64_t C = config.hidden_size, V = config.vocab_size;
-        const int64_t end = V * C + config.layers * layer_size();
-        embedding = arena.view(0, {V, C});
-        final_norm = arena.view(end, {C});
-        head = config.tie_word_embeddings ? embedding : arena.view(end + C, {V, C});
-    }
-
-    Layer layer(int64_t l) const {
-        const int64_t C = config_.hidden_size, F = config_.intermediate_size, D = config_.head_dim;
-        const int64_t H = config_.heads, S = H + 2 * config_.kv_heads;
-        int64_t position = config_.vocab_size * C + l * layer_size();
-        auto take = [&](int64_t rows, int64_t cols) {
-            position += rows * cols;
-            return arena_.view(position - rows * cols, {rows, cols});
-        };
-        Layer layer;
-        layer.qkv = take(S * D, C);
-        layer.o = take(C, H * D);
-        layer.gate_up = take(2 * F, C);
-        layer.down = take(C, F);
-        layer.input_norm = arena_.view(position, {C});
-        layer.post_norm = arena_.view(position + C, {C});
-        return layer;
-    }
-
-  private:
-    int64_t layer_size() const {
-        const int64_t attention = (2 * config_.heads + 2 * config_.kv_heads) * config_.head_dim;
-        return config_.hidden_size * (attention + 3 * config_.intermediate_size + 2);
-    }
-
-    const LlamaConfig& config_;
-    Tensor arena_;
-};
 
 // What one layer's forward leaves for its backward.
 struct Llama::LayerActivations {
@@ -303,7 +253,7 @@ void Llama::linear_backward(Tensor dx, Tensor dweight, Tensor dy, Tensor x, Tens
 }
 
 // Everything up to the last norm's output.
-void Llama::forward(const Weights& weights, Tensor tokens, Extent extent) {
+void Llama::forward(const WeightViews& weights, Tensor tokens, Extent extent) {
     const Activations& all = *activations_;
     const int64_t heads = config_.heads, rotated = config_.heads + config_.kv_heads;
     const int64_t S = rotated + config_.kv_heads, D = config_.head_dim;
@@ -316,7 +266,7 @@ void Llama::forward(const Weights& weights, Tensor tokens, Extent extent) {
     ops_.rmsnorm_forward(stream_, start.y, start.rstd, start.x, weights.layer(0).input_norm, eps);
 
     for (int64_t l = 0; l < config_.layers; ++l) {
-        const Layer w = weights.layer(l);
+        const LayerViews w = weights.layer(l);
         const LayerActivations a = all.layer(l, extent);
         const bool last = l + 1 == config_.layers;
         const Norm next = last ? all.first(all.final, extent) : all.layer(l + 1, extent).in;
@@ -347,7 +297,7 @@ void Llama::forward(const Weights& weights, Tensor tokens, Extent extent) {
 
 // Losses, the head's gradient, and dnormed, the gradient of the last norm's output: a chunk of rows at a
 // time, so that (N, V) never exists. The logits turn into their gradient in place.
-void Llama::head_forward_backward(const Weights& weights, const Weights& grads, Tensor labels, float scale,
+void Llama::head_forward_backward(const WeightViews& weights, const WeightViews& grads, Tensor labels, float scale,
                                   Tensor token_losses, Tensor dnormed) {
     const int64_t N = labels.numel(), chunk = activations_->logits.shape[0];
     for (int64_t begin = 0; begin < N; begin += chunk) {
@@ -364,7 +314,7 @@ void Llama::head_forward_backward(const Weights& weights, const Weights& grads, 
 
 // From the gradient of the last norm's output (in `branch`) to the embedding: the forward's steps in reverse.
 // `dresidual` is the gradient of the residual stream; each branch adds its share through its norm.
-void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens, Extent extent) {
+void Llama::backward(const WeightViews& weights, const WeightViews& grads, Tensor tokens, Extent extent) {
     const Activations& all = *activations_;
     const int64_t rotated = config_.heads + config_.kv_heads;
     const int64_t HD = config_.heads * config_.head_dim, SD = (rotated + config_.kv_heads) * config_.head_dim;
@@ -379,7 +329,7 @@ void Llama::backward(const Weights& weights, const Weights& grads, Tensor tokens
     done(config_.layers);
 
     for (int64_t l = config_.layers - 1; l >= 0; --l) {
-        const Layer w = weights.layer(l), g = grads.layer(l);
+        const LayerViews w = weights.layer(l), g = grads.layer(l);
         const LayerActivations a = all.layer(l, extent);
 
         show("d.out", l, dresidual);
@@ -416,7 +366,7 @@ Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<c
     if (grads.numel() != weights.numel() || grads.dtype != DType::f32)
         fail(ExitCode::internal, "forward_backward: {} gradients in {}, expected {} in f32", grads.numel(),
              name_of(grads.dtype), weights.numel());
-    const Weights parameters(config_, weights), gradients(config_, grads);
+    const WeightViews parameters(config_, weights), gradients(config_, grads);
     Pending::Slot& slot = send(tokens, labels);
     const Tensor ids = slice(slot.tensors.tokens, 0, N);
     forward(parameters, ids, extent);
@@ -431,7 +381,7 @@ Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, st
     const Extent extent = checked_extent(weights, tokens, length == 0 ? seq_ : length);
     const int64_t N = extent.tokens();
     check_labels(labels, tokens);
-    const Weights parameters(config_, weights);
+    const WeightViews parameters(config_, weights);
     Pending::Slot& slot = send(tokens, labels);
     forward(parameters, slice(slot.tensors.tokens, 0, N), extent);
     ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, N), slice(slot.tensors.greedy, 0, N),
@@ -445,7 +395,7 @@ void Llama::logits(Tensor weights, std::span<const int32_t> tokens, std::span<fl
     const int64_t N = extent.tokens(), V = config_.vocab_size;
     if (static_cast<int64_t>(out.size()) != N * V)
         fail(ExitCode::internal, "logits: room for {} values, expected {}", out.size(), N * V);
-    const Weights parameters(config_, weights);
+    const WeightViews parameters(config_, weights);
     forward(parameters, slice(send(tokens, {}).tensors.tokens, 0, N), extent);
     const int64_t chunk = activations_->logits.shape[0];
     std::vector<bf16> narrow;

@@ -14,6 +14,8 @@
 
 namespace templar {
 
+struct WeightViews;
+
 enum class Pass { inference, training };
 
 // What a step will need, known before anything is allocated.
@@ -96,8 +98,6 @@ class Llama {
     void observe(Observer observer) { observer_ = std::move(observer); }
 
   private:
-    struct Layer;
-    struct Weights;
     struct LayerActivations;
     struct BatchTensors;
     struct Activations;
@@ -111,10 +111,10 @@ class Llama {
     void check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens) const;
     Pending::Slot& send(std::span<const int32_t> tokens, std::span<const int32_t> labels);
     Pending fetch_losses(Pending::Slot& slot, int64_t count, bool greedy);
-    void forward(const Weights& weights, Tensor tokens, Extent extent);
-    void head_forward_backward(const Weights& weights, const Weights& grads, Tensor labels, float scale,
+    void forward(const WeightViews& weights, Tensor tokens, Extent extent);
+    void head_forward_backward(const WeightViews& weights, const WeightViews& grads, Tensor labels, float scale,
                                Tensor token_losses, Tensor dnormed);
-    void backward(const Weights& weights, const Weights& grads, Tensor tokens, Extent extent);
+    void backward(const WeightViews& weights, const WeightViews& grads, Tensor tokens, Extent extent);
     void linear(Tensor y, Tensor x, Tensor weight);
     void linear_backward(Tensor dx, Tensor dweight, Tensor dy, Tensor x, Tensor weight);
     void done(int64_t layer) const {

@@ -1,4 +1,4 @@
-// Causal attention with grouped queries.
+// Causal attention with grouped queries, of whole sequences and of their newest tokens.
 #include "kernels/bf16.h"
 #include "kernels/cases/op_case.h"
 
@@ -104,10 +104,70 @@ std::vector<Attention> shapes(CaseSizes sizes) {
     return {};
 }
 
+struct Decode {
+    int64_t batch, tokens, past, capacity, heads, groups, size;
+
+    std::string name() const {
+        return fmt::format("{}x{}+{}-{}/{}x{}", batch, past, tokens, heads, groups, size);
+    }
+    std::vector<int64_t> kept() const { return {batch, groups, capacity, size}; }
+};
+
+OpCase decode_case(DType compute, const Decode& a) {
+    const int64_t kept = a.batch * a.groups * a.capacity * a.size, row = (a.heads + 2 * a.groups) * a.size;
+    const int64_t read = a.batch * a.groups * (a.past + a.tokens) * a.size;
+    return {.op = "attention_decode",
+            .shape = a.name(),
+            // bf16: sums and probabilities stay in fp32, out is rounded once.
+            .tensors = {{"out", compute, Role::output, {a.batch, a.tokens, a.heads, a.size}},
+                        // What is kept is copied: the same bits.
+                        {.name = "keys",
+                         .dtype = compute,
+                         .role = Role::in_out,
+                         .shape = a.kept(),
+                         .floats = [=] { return normal_values(kept, 1); }},
+                        {.name = "values",
+                         .dtype = compute,
+                         .role = Role::in_out,
+                         .shape = a.kept(),
+                         .floats = [=] { return normal_values(kept, 2); }},
+                        {"qkv",
+                         compute,
+                         Role::input,
+                         {a.batch, a.tokens, a.heads + 2 * a.groups, a.size},
+                         [=] { return normal_values(a.batch * a.tokens * row, 3); }}},
+            .run =
+                [=](const Ops& ops, Stream& stream, const CaseTensors& t) {
+                    ops.attention_decode(stream, t["out"], t["keys"], t["values"], t["qkv"], a.past);
+                },
+            .bound = Bound::memory,
+            .bytes = static_cast<double>(bytes_of(compute) * (2 * read + a.batch * a.tokens * (row + a.heads * a.size))),
+            .items = static_cast<double>(a.batch * a.tokens),
+            .item = "tokens"};
+}
+
+std::vector<Decode> decodes(CaseSizes sizes) {
+    switch (sizes) {
+        // The first token; one and several after some; a full cache; many queries of a group; more keys than a block
+        // of the grid has; rows that are no whole packs, and of every padded size.
+        case CaseSizes::small:
+            return {{1, 1, 0, 1, 1, 1, 64},     {1, 1, 5, 9, 2, 1, 64},    {2, 3, 0, 3, 4, 2, 64},
+                    {1, 1, 700, 800, 4, 4, 32}, {2, 1, 63, 70, 6, 2, 128}, {1, 5, 130, 140, 3, 3, 96},
+                    {1, 70, 20, 90, 2, 1, 8},   {1, 2, 33, 40, 9, 1, 256}, {1, 3, 65, 68, 5, 1, 6},
+                    {1, 1, 300, 301, 1, 1, 13}};
+        case CaseSizes::model:
+            return {{1, 1, 2047, 2048, 8, 8, 256}, {1, 1, 8191, 8192, 32, 8, 128}, {1, 256, 1792, 2048, 8, 8, 256}};
+        case CaseSizes::laptop:
+            return {{1, 1, 1023, 1024, 12, 12, 64}, {1, 256, 768, 1024, 12, 12, 64}};
+    }
+    return {};
+}
+
 }  // namespace
 
 std::vector<OpCase> attention_cases(DType compute, CaseSizes sizes) {
     std::vector<OpCase> cases;
+    for (const Decode& a : decodes(sizes)) cases.push_back(decode_case(compute, a));
     for (const Attention& a : shapes(sizes)) {
         cases.push_back(forward_case(compute, a));
         cases.push_back(backward_case(compute, a));

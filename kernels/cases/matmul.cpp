@@ -15,6 +15,7 @@ struct Product {
     int64_t m, n, k;
     bool transpose_a = false, transpose_b = false, accumulate = false;
     bool fp32_result = false;  // the gradient of a weight
+    Bound bound = Bound::compute;
     double tokens = 0;
 };
 
@@ -34,7 +35,7 @@ OpCase matmul_case(DType compute, const Product& p) {
                 [=](const Ops& ops, Stream& stream, const CaseTensors& t) {
                     ops.matmul(stream, t["c"], t["a"], p.transpose_a, t["b"], p.transpose_b, p.accumulate);
                 },
-            .bound = Bound::compute,
+            .bound = p.bound,
             .flops = 2.0 * static_cast<double>(p.m * p.n) * static_cast<double>(p.k),
             .bytes = static_cast<double>(bytes_of(compute) * (p.m * p.k + p.n * p.k) +
                                          (p.accumulate ? 2 : 1) * bytes_of(result) * p.m * p.n),
@@ -45,7 +46,7 @@ OpCase matmul_case(DType compute, const Product& p) {
 // Every combination of transposes: into the compute type, into fp32, added to fp32.
 std::vector<Product> small_products() {
     std::vector<Product> products;
-    for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {5, 3, 7}, {33, 65, 17}, {64, 48, 128}})
+    for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {5, 3, 7}, {33, 65, 17}, {64, 48, 128}, {1, 50, 70}, {3, 7, 300}})
         for (int transposes = 0; transposes < 4; ++transposes) {
             const bool ta = transposes & 1, tb = transposes & 2;
             const std::string shape = fmt::format("{}x{}x{}-{}{}", m, n, k, ta ? 't' : 'n', tb ? 't' : 'n');
@@ -84,22 +85,33 @@ std::vector<Product> layer_products(int64_t tokens, std::initializer_list<Linear
     return products;
 }
 
+// A linear layer of one token: nothing but reading the weights.
+Product token_product(int64_t out, int64_t in) {
+    return {.shape = "one-token", .m = 1, .n = out, .k = in, .transpose_b = true, .bound = Bound::memory, .tokens = 1};
+}
+
 std::vector<Product> products(CaseSizes sizes) {
     switch (sizes) {
         case CaseSizes::small:
             return small_products();
-        case CaseSizes::model:
-            return layer_products(16 * 2048, {{"qkv", 3 * 2048, 2048},
-                                              {"attention-out", 2048, 2048},
-                                              {"gate-up", 2 * 8192, 2048},
-                                              {"down", 2048, 8192},
-                                              {"head", 32000, 2048}});
-        case CaseSizes::laptop:
-            return layer_products(8 * 256, {{"qkv", 3 * 384, 384},
-                                            {"attention-out", 384, 384},
-                                            {"gate-up", 2 * 1024, 384},
-                                            {"down", 384, 1024},
-                                            {"head", 4096, 384}});
+        case CaseSizes::model: {
+            std::vector<Product> all = layer_products(16 * 2048, {{"qkv", 3 * 2048, 2048},
+                                                                  {"attention-out", 2048, 2048},
+                                                                  {"gate-up", 2 * 8192, 2048},
+                                                                  {"down", 2048, 8192},
+                                                                  {"head", 32000, 2048}});
+            all.push_back(token_product(2 * 8192, 2048));
+            return all;
+        }
+        case CaseSizes::laptop: {
+            std::vector<Product> all = layer_products(8 * 256, {{"qkv", 3 * 384, 384},
+                                                                {"attention-out", 384, 384},
+                                                                {"gate-up", 2 * 1024, 384},
+                                                                {"down", 384, 1024},
+                                                                {"head", 4096, 384}});
+            all.push_back(token_product(32000, 768));  // 98 MB, which no cache holds
+            return all;
+        }
     }
     return {};
 }

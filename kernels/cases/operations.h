@@ -13,6 +13,7 @@
     X(rope_backward)          \
     X(attention_forward)      \
     X(attention_backward)     \
+    X(attention_decode)       \
     X(swiglu_forward)         \
     X(swiglu_backward)        \
     X(matmul)                 \

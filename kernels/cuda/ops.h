@@ -20,6 +20,8 @@ void rope_backward(Stream&, Tensor dx, Tensor table, Tensor positions, int64_t r
 // attention_forward.cu, attention_backward.cu
 void attention_forward(Stream&, Tensor out, Tensor lse, Tensor qkv);
 void attention_backward(Stream&, Tensor dqkv, Tensor delta, Tensor dout, Tensor out, Tensor lse, Tensor qkv);
+// attention_decode.cu
+void attention_decode(Stream&, Tensor out, Tensor keys, Tensor values, Tensor qkv, int64_t past);
 // swiglu.cu
 void swiglu_forward(Stream&, Tensor act, Tensor gate_up);
 void swiglu_backward(Stream&, Tensor dgate_up, Tensor dact, Tensor gate_up);

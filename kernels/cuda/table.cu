@@ -16,6 +16,7 @@ const Ops& ops() {
         .rope_backward = rope_backward,
         .attention_forward = attention_forward,
         .attention_backward = attention_backward,
+        .attention_decode = attention_decode,
         .swiglu_forward = swiglu_forward,
         .swiglu_backward = swiglu_backward,
         .matmul = matmul,

@@ -172,3 +172,48 @@ TEST_CASE("attention with scores far apart is finite, and no later key matters")
         CHECK(before[kept * s.heads * s.size] != after[kept * s.heads * s.size]);
     }
 }
+
+TEST_CASE("attention over kept keys and values is attention over the whole sequence, however it is cut") {
+    for (const auto& [isa, ops] : tables()) {
+        CAPTURE(isa);
+        for (const Shape& s : {Shape{2, 7, 2, 1, 8}, {1, 70, 3, 3, 6}, {1, 150, 6, 2, 64}, {1, 9, 70, 1, 16}}) {
+            const Values qkv = normal(s.qkv(), 1);
+            Values out(s.out()), lse(s.lse());
+            Stream stream{2};
+            ops->attention_forward(stream, Tensor(out.data(), {s.batch, s.seq, s.heads, s.size}),
+                                   Tensor(lse.data(), {s.batch, s.heads, s.seq}),
+                                   Tensor(qkv.data(), {s.batch, s.seq, s.rows(), s.size}));
+            const int64_t capacity = s.seq + 3;
+            for (const int64_t at_a_time : {int64_t{1}, int64_t{4}, s.seq}) {
+                CAPTURE(at_a_time);
+                const auto decode = [&](Stream& on) {
+                    const int64_t kept = s.batch * s.groups * capacity * s.size;
+                    // What no token has written may not be read, what lies past the end not be written.
+                    Values keys(kept, NAN), values(kept, NAN), all(s.out());
+                    for (int64_t past = 0; past < s.seq; past += at_a_time) {
+                        const int64_t tokens = std::min(at_a_time, s.seq - past), row = s.rows() * s.size,
+                                      out_row = s.heads * s.size;
+                        Values some(s.batch * tokens * row), result(s.batch * tokens * out_row, NAN);
+                        for (int64_t b = 0; b < s.batch; ++b)
+                            std::copy_n(qkv.begin() + (b * s.seq + past) * row, tokens * row,
+                                        some.begin() + b * tokens * row);
+                        ops->attention_decode(on, Tensor(result.data(), {s.batch, tokens, s.heads, s.size}),
+                                              Tensor(keys.data(), {s.batch, s.groups, capacity, s.size}),
+                                              Tensor(values.data(), {s.batch, s.groups, capacity, s.size}),
+                                              Tensor(some.data(), {s.batch, tokens, s.rows(), s.size}), past);
+                        for (int64_t b = 0; b < s.batch; ++b)
+                            std::copy_n(result.begin() + b * tokens * out_row, tokens * out_row,
+                                        all.begin() + (b * s.seq + past) * out_row);
+                    }
+                    for (int64_t bg = 0; bg < s.batch * s.groups; ++bg)
+                        for (int64_t i = s.seq * s.size; i < capacity * s.size; ++i) {
+                            CHECK(std::isnan(keys[bg * capacity * s.size + i]));
+                            CHECK(std::isnan(values[bg * capacity * s.size + i]));
+                        }
+                    return all;
+                };
+                check_close(on_all_threads(decode), to_double(out), 1e-5, 2e-6);
+            }
+        }
+    }
+}

@@ -75,7 +75,7 @@ std::vector<std::string> small_swarm(const std::filesystem::path& folder,
 
 TEST_CASE("every program teaches by --help and refuses an unknown option") {
     const sample::TemporaryFolder folder;
-    for (const char* name : {"miner", "validator", "train", "swarm", "tokenize", "report", "bench", "eval", "export", "import"}) {
+    for (const char* name : {"miner", "validator", "train", "swarm", "tokenize", "report", "bench", "eval", "export", "import", "generate"}) {
         CAPTURE(name);
         const Result help = run({program(name), "--help"}, folder.path());
         CHECK(help.code == 0);

@@ -5,6 +5,7 @@
 // Scores are kept transposed, (key, query): the lanes of a vector are queries, and maxima and sums over the
 // keys need no reduction across lanes. With P = softmax(S), D_t = <dout_t, out_t>:
 //   dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP - D)·scale, dQ = dS·K, dK = dSᵀ·Q.
+#include "kernels/cpu/isa/attention_tile.h"
 #include "kernels/cpu/isa/gemm_tile.h"
 #include "kernels/cpu/isa/model_ops.h"
 #include "kernels/cpu/scratch.h"
@@ -16,9 +17,6 @@ namespace templar::TEMPLAR_ISA {
 
 namespace {
 
-constexpr int64_t block = 64;  // queries, and keys, of a block
-constexpr float minus_infinity = -__builtin_inff();
-
 struct Shape {
     int64_t batch, seq, heads, groups, size;
     int64_t row() const { return (heads + 2 * groups) * size; }  // from one position of qkv to the next
@@ -29,10 +27,6 @@ struct Shape {
 Shape shape_of(Tensor qkv, Tensor out) {
     const int64_t heads = out.shape[2];
     return {qkv.shape[0], qkv.shape[1], heads, (qkv.shape[2] - heads) / 2, qkv.shape[3]};
-}
-
-int64_t min(int64_t a, int64_t b) {
-    return a < b ? a : b;
 }
 
 // columns (size, block) = rows (count, size), `stride` apart, transposed and multiplied; 0 beyond count
@@ -50,31 +44,6 @@ void mask_future(float* scores, int64_t keys) {
         for (int64_t i = 0; i < j; ++i) scores[j * block + i] = minus_infinity;
 }
 
-// The running softmax of one block of queries.
-struct Running {
-    float max[block];
-    float sum[block];
-};
-
-// scores (keys, block) -> probabilities relative to the new maxima; `out` (size, block) is rescaled to them.
-void online_softmax(Running& running, float* scores, int64_t keys, float* out, int64_t size) {
-    for (int64_t i = 0; i < block; i += lanes) {
-        const FloatVector old = load(running.max + i);
-        FloatVector max = old;
-        for (int64_t j = 0; j < keys; ++j) max = larger(load(scores + j * block + i), max);
-        FloatVector sum{};
-        for (int64_t j = 0; j < keys; ++j) {
-            const FloatVector e = fast_exp(load(scores + j * block + i) - max);
-            store(scores + j * block + i, e);
-            sum += e;
-        }
-        const FloatVector shrink = fast_exp(old - max);
-        store(running.max + i, max);
-        store(running.sum + i, load(running.sum + i) * shrink + sum);
-        for (int64_t d = 0; d < size; ++d) store(out + d * block + i, load(out + d * block + i) * shrink);
-    }
-}
-
 // One head, one block of queries beginning at `first`.
 void forward_block(const Shape& s, float* out, float* lse, const float* q, const float* k, const float* v,
                    int64_t first) {
@@ -84,16 +53,12 @@ void forward_block(const Shape& s, float* out, float* lse, const float* q, const
     const int64_t count = min(block, s.seq - first), row = s.row();
     pack_columns(queries, q + first * row, row, count, s.size, s.scale());
     std::memset(sums, 0, s.size * block * sizeof(float));
-    Running running;
-    for (int64_t i = 0; i < block; ++i) {
-        running.max[i] = minus_infinity;
-        running.sum[i] = 0.0f;
-    }
+    Running running = nothing_seen();
     for (int64_t key = 0; key <= first; key += block) {
         const int64_t keys = min(block, s.seq - key);
         small_gemm(scores, block, {k + key * row, row, 1}, queries, block, keys, block, s.size, false);
         if (key == first) mask_future(scores, keys);
-        online_softmax(running, scores, keys, sums, s.size);
+        online_softmax(running, scores, keys, sums, s.size, block);
         small_gemm(sums, block, {v + key * row, 1, row}, scores, block, s.size, block, keys, true);
     }
     for (int64_t i = 0; i < count; ++i) {

@@ -1,13 +1,18 @@
 #include "kernels/cpu/isa/model_ops.h"
 
-#include "kernels/cpu/matmul.h"
-
 namespace templar::TEMPLAR_ISA {
 
 namespace {
 
 Matmul best_matmul() {
     return dnnl_matmul() ? dnnl_matmul() : matmul;
+}
+
+void matmul_or_row(Stream& stream, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b, bool accumulate) {
+    if (c.rows() != 1) return best_matmul()(stream, c, a, transpose_a, b, transpose_b, accumulate);
+    const Product p = make_product(c, a, transpose_a, b, transpose_b, accumulate);
+    if (p.a_col == 1 && p.b_row == 1) matmul_row(stream, p);
+    else best_matmul()(stream, c, a, transpose_a, b, transpose_b, accumulate);
 }
 
 }  // namespace
@@ -19,7 +24,7 @@ void loss_eval(Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tens
     for (int64_t begin = 0; begin < rows; begin += chunk) {
         const int64_t count = begin + chunk < rows ? chunk : rows - begin;
         const Tensor logits = scratch.view(0, {count, vocab});
-        best_matmul()(stream, logits, hidden.view(begin * hidden_size, {count, hidden_size}), false, head, true, false);
+        matmul_or_row(stream, logits, hidden.view(begin * hidden_size, {count, hidden_size}), false, head, true, false);
         cross_entropy_and_greedy(stream, losses.view(begin, {count}), greedy ? greedy.view(begin, {count}) : Tensor{},
                                  logits, labels.view(begin, {count}));
     }
@@ -36,9 +41,10 @@ void fill_model_ops(Ops& ops) {
     ops.rope_backward = rope_backward;
     ops.attention_forward = attention_forward;
     ops.attention_backward = attention_backward;
+    ops.attention_decode = attention_decode;
     ops.swiglu_forward = swiglu_forward;
     ops.swiglu_backward = swiglu_backward;
-    ops.matmul = best_matmul();
+    ops.matmul = matmul_or_row;
     ops.cross_entropy_forward = cross_entropy_forward;
     ops.cross_entropy_fused = cross_entropy_fused;
     ops.loss_eval = loss_eval;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/isa/table.h"
+#include "kernels/cpu/matmul.h"
 
 namespace templar::TEMPLAR_ISA {
 
@@ -20,11 +21,14 @@ void rope_backward(Stream&, Tensor dx, Tensor table, Tensor positions, int64_t r
 
 void attention_forward(Stream&, Tensor out, Tensor lse, Tensor qkv);
 void attention_backward(Stream&, Tensor dqkv, Tensor delta, Tensor dout, Tensor out, Tensor lse, Tensor qkv);
+void attention_decode(Stream&, Tensor out, Tensor keys, Tensor values, Tensor qkv, int64_t past);
 
 void swiglu_forward(Stream&, Tensor act, Tensor gate_up);
 void swiglu_backward(Stream&, Tensor dgate_up, Tensor dact, Tensor gate_up);
 
 void matmul(Stream&, Tensor c, Tensor a, bool transpose_a, Tensor b, bool transpose_b, bool accumulate);
+// A product of one row, elements of `a` and columns of `b` contiguous.
+void matmul_row(Stream&, const Product&);
 
 void cross_entropy_forward(Stream&, Tensor losses, Tensor logits, Tensor labels);
 // And greedy u8 (N), absent: not wanted, as loss_eval has it.

@@ -1,0 +1,63 @@
+// Text from a model: what a prompt is in tokens, the loop that adds one after another, and how they are shown.
+#pragma once
+
+#include "engine/model/decoder.h"
+#include "engine/model/sampler.h"
+#include "tokenizer/tokenizer.h"
+#include "weights/saved_model.h"
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace templar {
+
+// Of the model's tokens, those that the tokenizer has a text for: the first so many. A model may have up to 1023 more,
+// as padding; throws Error(input) naming both numbers when the two cannot belong together.
+int64_t shared_vocabulary(const SavedModel& model, const Tokenizer& tokenizer);
+
+// The prompt's tokens after a begin token: the tokenizer's, else the model's. begin: whether to put it there; none:
+// where the tokenizer has one, or the model has one that is not also its end token (GPT-2's prompts have none). A
+// prompt without any token is what stands between documents. Throws Error(input) when there is neither text nor such a
+// token.
+std::vector<int32_t> prompt_tokens(const SavedModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                                   std::optional<bool> begin);
+
+// Tokens after which a document is over: the end tokens and the begin tokens of model and tokenizer.
+std::vector<int32_t> stop_tokens(const SavedModel& model, const Tokenizer& tokenizer);
+
+struct GenerateOptions {
+    int64_t tokens = 256;         // at most
+    int64_t vocab_size = 0;       // of all logits the first so many
+    std::vector<int32_t> stop{};  // tokens that end the text, and do not belong to it
+};
+enum class Stopped {
+    end,     // by a stop token
+    tokens,  // at the asked number
+    length,  // at the decoder's capacity
+    asked    // on_token said so
+};
+// Adds tokens to what the decoder was fed; logits: those after it. on_token is told each; false: no more.
+Stopped generate(Decoder& decoder, Tensor weights, Sampler& sampler, std::span<const float> logits,
+                 const GenerateOptions& options, const std::function<bool(int32_t token)>& on_token);
+
+// Text that arrives in pieces of any bytes, given on in whole UTF-8 characters. A byte that is part of none becomes
+// U+FFFD.
+class CharacterStream {
+  public:
+    // What a control character other than newline and tab could do to a terminal (colours, the cursor, its title).
+    enum class Controls { keep, replace };  // by U+FFFD
+    explicit CharacterStream(Controls controls) : controls_(controls) {}
+
+    // What is complete by now; up to three bytes wait for the rest of their character.
+    std::string add(std::string_view bytes);
+    // What is left at the end.
+    std::string finish();
+
+  private:
+    std::string take(bool all);
+    Controls controls_;
+    std::string waiting_;
+};
+
+}  // namespace templar
