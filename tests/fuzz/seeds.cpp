@@ -222,6 +222,27 @@ void tokenizers(const Corpora& corpora) {
             digest));
 }
 
+void documents(const Corpora& corpora) {
+    const std::string text = "one two\n<|endoftext|>\n<|endoftext|> three\r\n<|endoftext|>\r\n\n<|endoftext|>\n\u00e9 four five\n";
+    corpora.add("jsonl", "text", "t\3" + text);
+    corpora.add("jsonl", "byte-order-mark", "t\7\xef\xbb\xbf" + text);
+    corpora.add("jsonl", "lines", R"(j
+{"id":-1.5e3,"text":"one \"two\"\n\u00e9\ud83d\ude00","meta":{"a":[true,false,null,{}]}}
+
+{"text":" "}
+{"text":"three"})");
+    corpora.add("jsonl", "twice", R"(jx{"text":"a","text":"b"})");
+    corpora.add("jsonl", "surrogate", R"(jx{"text":"\ud83d"})");
+    // gzip and zstd of "one two\n", each with a second part.
+    corpora.add("jsonl", "gzip", std::string("t\5") +
+                 std::string("\037\213\010\000\000\000\000\000\002\003\313\317\113\125\050\051\317\347\002\000\103\074\313\231"
+                     "\010\000\000\000\037\213\010\000\000\000\000\000\002\003\313\317\113\125\050\051\317\347\002\000"
+                     "\103\074\313\231\010\000\000\000", 56));
+    corpora.add("jsonl", "zstd", std::string("t\5") +
+                 std::string("\050\265\057\375\004\130\101\000\000\157\156\145\040\164\167\157\012\037\242\040\264\050\265\057"
+                     "\375\004\130\101\000\000\157\156\145\040\164\167\157\012\037\242\040\264", 42));
+}
+
 // Length-delimited and number fields of a protobuf; every length here is below 128.
 std::string field(int number, std::string_view bytes) {
     return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())}.append(bytes);
@@ -269,5 +290,6 @@ int main(int count, char** words) {
     ledger(corpora);
     files(corpora);
     tokenizers(corpora);
+    documents(corpora);
     sentencepieces(corpora);
 }
