@@ -37,7 +37,9 @@ int32_t code_of(std::string_view character) {
 
 SentencePieceBpe::SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, std::string_view what)
     : SentencePieceBpe(std::move(pieces), std::move(rules), {}, what) {
-    make_merges(mergeable_texts());
+    const std::vector<std::string> texts = mergeable_texts();
+    make_merges(texts);
+    add_whole_words(texts);
 }
 
 SentencePieceBpe::SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePieceRules rules, RankedMerges merges,
@@ -49,7 +51,9 @@ SentencePieceBpe::SentencePieceBpe(std::vector<SentencePiece> pieces, SentencePi
     find_special_pieces(what);
     const std::vector<std::string> texts = mergeable_texts();
     index_characters(texts);
+    if (merges.empty()) return;
     take_merges(texts, std::move(merges), what);
+    add_whole_words(texts);
 }
 
 const SentencePiece& SentencePieceBpe::piece(size_t index, int32_t id) const {
@@ -125,16 +129,47 @@ std::vector<std::string> SentencePieceBpe::mergeable_texts() const {
 }
 
 void SentencePieceBpe::index_characters(const std::vector<std::string>& texts) {
+    joins_.assign(256 * 256, false);
+    // No cut inside a character: before a continuation byte.
+    for (size_t left = 0; left < 256; ++left)
+        for (size_t right = 0x80; right < 0xc0; ++right) joins_[left << 8 | right] = true;
     for (size_t i = 0; i < texts.size(); ++i) {
         const std::string_view text = texts[i];
         if (text.empty()) continue;
         if (is_one_character(text)) symbol_of_.insert(code_of(text), 0, static_cast<int32_t>(i));
-        for (size_t at = 1; at < text.size(); ++at)
-            if (text[at] == ' ') reaches_over_space_[static_cast<uint8_t>(text[at - 1])] = true;
+        std::string_view left = character_at(text, 0);
+        for (size_t at = left.size(); at < text.size(); at += left.size()) {
+            const std::string_view right = character_at(text, at);
+            join(left, right);
+            left = right;
+        }
     }
-    // A text may hold U+2581 itself, which is then no different from a space.
-    if (rules_.escape_whitespaces)
-        reaches_over_space_[static_cast<uint8_t>(space_symbol.back())] |= reaches_over_space_[' '];
+}
+
+// A space may stand in a text as U+2581, and U+FFFD as any byte that is not part of valid UTF-8.
+void SentencePieceBpe::join(std::string_view left, std::string_view right) {
+    const auto bytes = [&](std::string_view character, bool last) {
+        const auto byte_of = [&](std::string_view c) { return static_cast<uint8_t>(last ? c.back() : c.front()); };
+        std::vector<uint8_t> found{byte_of(character)};
+        if (character == " " && rules_.escape_whitespaces) found.push_back(byte_of(space_symbol));
+        for (int byte = 0x80; character == replacement_character && byte < 256; ++byte)
+            found.push_back(static_cast<uint8_t>(byte));
+        return found;
+    };
+    for (const uint8_t a : bytes(left, true))
+        for (const uint8_t b : bytes(right, false)) joins_[static_cast<size_t>(a) << 8 | b] = true;
+}
+
+// Most words of a text are one token: these are found at once.
+void SentencePieceBpe::add_whole_words(const std::vector<std::string>& texts) {
+    if (has_unused_) return;
+    std::vector<int32_t> ids;
+    for (size_t i = 0; i < texts.size(); ++i) {
+        if (texts[i].empty()) continue;
+        ids.clear();
+        encode_word(texts[i], ids);
+        if (ids == std::vector<int32_t>{static_cast<int32_t>(i)}) whole_words_.add(texts[i], ids[0]);
+    }
 }
 
 // Every way of making a piece from two symbols, ranked by the piece's score.
@@ -233,17 +268,25 @@ void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) 
     if (rules_.remove_extra_whitespaces || !user_defined_.empty()) {
         if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
         text = changed = normalized(text);
+        // Of a text of U+2581 alone the dummy space before it is extra too.
+        if (text.empty() && !rules_.whitespace_as_suffix) return;
     }
     if (rules_.add_dummy_prefix)
         text = changed = rules_.whitespace_as_suffix ? std::string(text) + ' ' : ' ' + std::string(text);
     encode_normalized(text, out);
 }
 
-// Where no word reaches over a space; but not where what lies on one side changes the other in another way.
+// Before a space that no piece reaches over; but not where what lies on one side changes the other in another way.
 size_t SentencePieceBpe::cut(std::string_view text, size_t from) const {
+    const int32_t* space = symbol_of_.find(' ', 0);
+    const bool fuses =
+        !rules_.byte_fallback && !(space && *space < vocab_size());  // an unknown space with what is before it
     const bool apart = !rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix && user_defined_.empty() &&
-                       !has_unused_ && symbol_of_.find(' ', 0);
-    return apart && from > 0 && from < text.size() ? word_end(text, from - 1) : text.size();
+                       !has_unused_ && !fuses;
+    if (!apart) return text.size();
+    for (size_t at = text.find(' ', from); at < text.size(); at = text.find(' ', at + 1))
+        if (at > 0 && !joins(text[at - 1], ' ')) return at;
+    return text.size();
 }
 
 void SentencePieceBpe::encode_rest(std::string_view text, std::vector<int32_t>& out) const {
@@ -265,16 +308,14 @@ void SentencePieceBpe::encode_stretch(std::string_view text, std::vector<int32_t
     if (has_unused_) return encode_with_unused(text, out);
     WordCache cache(text.size());
     for (size_t begin = 0, end; begin < text.size(); begin = end) {
-        end = word_end(text, begin);
-        cache.append(text.substr(begin, end - begin), out,
-                     [this](std::string_view word, std::vector<int32_t>& ids) { encode_word(word, ids); });
+        end = begin + 1;
+        while (end < text.size() && joins(text[end - 1], text[end])) ++end;
+        const std::string_view word = text.substr(begin, end - begin);
+        if (const int32_t id = whole_words_.find(word); id >= 0)
+            out.push_back(id);
+        else
+            cache.append(word, out, [this](std::string_view word, auto& ids) { encode_word(word, ids); });
     }
-}
-
-size_t SentencePieceBpe::word_end(std::string_view text, size_t begin) const {
-    size_t end = begin + 1;
-    while (end < text.size() && (text[end] != ' ' || reaches_over_space_[static_cast<uint8_t>(text[end - 1])])) ++end;
-    return end;
 }
 
 void SentencePieceBpe::symbols_of(std::string_view text, std::vector<int32_t>& symbols) const {

@@ -8,6 +8,7 @@
 #include "tokenizer/prefixes.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_json.h"
+#include "tokenizer/word_table.h"
 
 #include <array>
 #include <optional>
@@ -77,6 +78,8 @@ class SentencePieceBpe : public Tokenizer {
     // The pieces that merge, as they stand in a normalised text, where a space is ' '; "" for the others.
     std::vector<std::string> mergeable_texts() const;
     void index_characters(const std::vector<std::string>& texts);
+    void join(std::string_view left, std::string_view right);
+    void add_whole_words(const std::vector<std::string>& texts);
     void make_merges(const std::vector<std::string>& texts);
     void take_merges(const std::vector<std::string>& texts, RankedMerges merges, std::string_view what);
 
@@ -88,7 +91,9 @@ class SentencePieceBpe : public Tokenizer {
     void encode_with_unused(std::string_view text, std::vector<int32_t>& out) const;
     void symbols_of(std::string_view text, std::vector<int32_t>& symbols) const;
     void spell(std::string_view character, std::vector<int32_t>& out) const;
-    size_t word_end(std::string_view text, size_t begin) const;
+    bool joins(char left, char right) const {
+        return joins_[static_cast<size_t>(static_cast<uint8_t>(left)) << 8 | static_cast<uint8_t>(right)];
+    }
     const SentencePiece& piece(size_t index, int32_t id) const;
 
     std::vector<SentencePiece> pieces_;
@@ -104,9 +109,10 @@ class SentencePieceBpe : public Tokenizer {
     std::vector<std::string> bare_characters_;
     Merges merges_;
     RankedMerges merge_list_;  // in order of rank; of equal ranks the one whose left part is longer comes first
-    // Last bytes of characters that some piece has before a space. After any other byte no piece reaches over the
-    // beginning of a space, so that words can be encoded one by one.
-    std::array<bool, 256> reaches_over_space_{};
+    WordTable whole_words_;    // that become one token
+    // By the last byte of a character and the first of the next: whether some piece has such characters side by side.
+    // Where none has, no piece reaches from one to the other, so that a text can be cut into words there.
+    std::vector<bool> joins_;
 };
 
 }  // namespace templar

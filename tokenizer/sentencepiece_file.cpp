@@ -23,10 +23,8 @@ SentencePiece read_piece(ByteSpan message, std::string_view what) {
     return piece;
 }
 
-void read_trainer_spec(ByteSpan message, std::string_view what, SentencePieceRules& rules) {
-    static constexpr const char* kinds[] = {"Unigram", "BPE", "word", "character"};
-    constexpr uint64_t bpe = 2;
-    uint64_t kind = 1;
+// Returns the model_type, as it was before when the message does not say.
+uint64_t read_trainer_spec(ByteSpan message, std::string_view what, uint64_t kind, SentencePieceRules& rules) {
     for (ProtobufReader reader(message, what); reader.next();) {
         if (reader.field() == 3) kind = reader.number();
         if (reader.field() == 24) rules.whitespace_as_suffix = reader.boolean();
@@ -34,9 +32,15 @@ void read_trainer_spec(ByteSpan message, std::string_view what, SentencePieceRul
         if (reader.field() == 46) rules.begin = reader.text();
         if (reader.field() == 47) rules.end = reader.text();
     }
+    return kind;
+}
+
+void require_bpe(uint64_t kind, std::string_view what) {
+    static constexpr const char* kinds[] = {"Unigram", "BPE", "word", "character"};
+    constexpr uint64_t bpe = 2;
     if (kind != bpe)
-        fail(ExitCode::input, "{}: model_type {} ({}), expected 2 (BPE): no other kind is done here", what, kind,
-             kind >= 1 && kind <= 4 ? kinds[kind - 1] : "unknown");
+        fail(ExitCode::input, "{}: trainer_spec: model_type {} ({}), expected 2 (BPE): no other kind is done here",
+             what, kind, kind >= 1 && kind <= 4 ? kinds[kind - 1] : "unknown");
 }
 
 void read_normalizer_spec(ByteSpan message, std::string_view what, SentencePieceRules& rules) {
@@ -57,19 +61,15 @@ void read_normalizer_spec(ByteSpan message, std::string_view what, SentencePiece
 SentencePieceBpe SentencePieceBpe::from_model(ByteSpan file, std::string_view what) {
     std::vector<SentencePiece> pieces;
     SentencePieceRules rules;
-    bool has_trainer_spec = false;
+    uint64_t kind = 1;  // Unigram is what a file means that does not say
     for (ProtobufReader reader(file, what); reader.next();) {
-        if (reader.field() == 1) {
+        if (reader.field() == 1)
             pieces.push_back(read_piece(reader.bytes(), fmt::format("{}: pieces[{}]", what, pieces.size())));
-        } else if (reader.field() == 2) {
-            read_trainer_spec(reader.bytes(), fmt::format("{}: trainer_spec", what), rules);
-            has_trainer_spec = true;
-        } else if (reader.field() == 3) {
-            read_normalizer_spec(reader.bytes(), fmt::format("{}: normalizer_spec", what), rules);
-        }
+        if (reader.field() == 2)
+            kind = read_trainer_spec(reader.bytes(), fmt::format("{}: trainer_spec", what), kind, rules);
+        if (reader.field() == 3) read_normalizer_spec(reader.bytes(), fmt::format("{}: normalizer_spec", what), rules);
     }
-    if (!has_trainer_spec)
-        fail(ExitCode::input, "{}: no trainer_spec, expected a sentencepiece model of type BPE", what);
+    require_bpe(kind, what);
     return SentencePieceBpe(std::move(pieces), std::move(rules), what);
 }
 

@@ -99,7 +99,12 @@ std::string SentencePieceBpe::to_json() const {
     if (rules_.add_dummy_prefix && !user_defined_.empty()) refuse("user-defined pieces with add_dummy_prefix");
 
     TokenizerJson json;
+    std::set<std::string_view> names;
     for (size_t i = 0; i < pieces_.size(); ++i) {
+        const std::string& text = pieces_[i].text;
+        if (!names.insert(text).second) refuse("two pieces of one name");
+        if (pieces_[i].type == Type::user_defined && text_of_[i].find(' ') != std::string::npos)
+            refuse("user-defined pieces with white space");
         const auto id = static_cast<int32_t>(i);
         const Type type = pieces_[i].type;
         json.tokens.push_back(pieces_[i].text);

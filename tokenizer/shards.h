@@ -2,9 +2,7 @@
 #pragma once
 
 #include "base/sha256.h"
-#include "tokenizer/tokenizer.h"
-
-#include <functional>
+#include "tokenizer/encode.h"
 
 namespace templar {
 
@@ -28,39 +26,51 @@ Manifest manifest_from_json(std::string_view json, std::string_view what);  // s
 // is not.
 void check_shards(const Manifest& manifest, const std::filesystem::path& folder);
 
-// Splits text into documents at lines that hold only <|endoftext|> (a text without such lines is one
-// document). Documents of nothing but white space are left out.
-std::vector<std::string_view> split_documents(std::string_view text);
-
-// Throws Error(input) unless this is text: not empty, valid UTF-8, no NUL bytes; says where the first bad
-// byte is.
-void check_text(std::string_view text, std::string_view what);
+struct CorpusProgress {
+    int64_t read_bytes = 0;    // of the inputs, compressed perhaps; those that an interrupted command had read count too
+    int64_t total_bytes = -1;  // of all inputs; -1 where one is a pipe
+    int64_t text_bytes = 0, documents = 0, tokens = 0;
+};
 
 struct ShardOptions {
     int64_t shard_tokens = 100'000'000;
-    double heldout_share = 0.02;  // the last part of the documents (or of the text when it is one document)
-    std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;
+    // The last part of the tokens: whole documents from the end as long as they fit in this share; where that is less than
+    // half of it (one document, or a long last one), from a line's end on. 0: nothing is held out.
+    double heldout_share = 0.02;
+    bool raw = false;  // one file for each split with nothing but tokens, <split>.u16 or .u32, and no manifest
+    EncodeOptions encode{};
+    BlockOptions blocks{};
+    int64_t checkpoint_ms = 5000;  // encode_files: how often what is done is made safe; 0: after each block
+    // Called now and then; what it throws ends the work.
+    std::function<void(const CorpusProgress&)> progress{};
 };
 
-// Splits the documents' text into train and heldout: whole documents from the end as long as they fit in
-// heldout_share of the bytes; when that is less than half of it (one document, or a long last one), the end
-// of the next document too, cut at a line end. Throws Error(input) when either part would be empty.
-struct SplitDocuments {
-    std::vector<std::string_view> train, heldout;
+struct EncodedCorpus {
+    Manifest manifest;
+    int64_t documents = 0, text_bytes = 0;
 };
-SplitDocuments split_heldout(const std::vector<std::string_view>& documents, double heldout_share);
 
-// Encodes documents, each followed by the end token, into folder/{train,heldout}_NNNNNN.bin and
-// folder/manifest.json, and copies the tokenizer to folder/tokenizer.json. Each file appears complete or not
-// at all; the manifest comes last, and an older one in the folder is removed first, so that a manifest never
-// lists what is not there. Throws Error(storage) when the disk is full.
+// Encodes documents, each with its separators, into folder/{train,heldout}_NNNNNN.bin and folder/manifest.json, and copies the
+// tokenizer to folder/tokenizer.json. Train and held-out tokens, put together, are the encoded documents, in order; where the
+// cut between them falls into a document no separator stands there. The manifest comes last, and an older one in the folder is
+// removed first, so that a manifest never lists what is not there. Throws Error(input) when either split would be empty,
+// Error(storage) when the disk is full.
 Manifest write_shards(const Tokenizer& tokenizer, const std::vector<std::string_view>& documents,
                       const std::filesystem::path& folder, const ShardOptions& options);
+
+// The same from files of any size, and resumable: as long as folder/progress.json is there the corpus is unfinished, and the
+// same call goes on where the last one was ended (by kill -9, a full disk, a bad line that has been mended since), to the
+// same bytes that it would have made in one go. Throws Error(input) when the folder holds a corpus, or the unfinished work of
+// another command, saying what differs.
+EncodedCorpus encode_files(const Tokenizer& tokenizer, const std::vector<Input>& inputs, const std::filesystem::path& folder,
+                           const ShardOptions& options);
 
 // Bytes of a shard file: header and tokens.
 int64_t shard_bytes(int64_t tokens, int64_t vocab_size);
 // The tokens of one shard. Throws Error(input) naming what is wrong with it: magic, version, length, an id ≥
 // vocab_size.
 std::vector<int32_t> read_shard(const std::filesystem::path& path, int64_t vocab_size);
+// The tokens of a file that has nothing else, .u16 or .u32 by its name.
+std::vector<int32_t> read_raw_tokens(const std::filesystem::path& path, int64_t vocab_size);
 
 }  // namespace templar

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace templar {
@@ -36,6 +37,13 @@ inline Utf8Char utf8_at(std::string_view text, size_t at) {
 // Where the first byte lies that is not part of valid UTF-8; npos when there is none.
 inline size_t find_invalid_utf8(std::string_view text) {
     for (size_t at = 0; at < text.size();) {
+        // Most text is ASCII: eight bytes at once.
+        uint64_t eight;
+        if (text.size() - at >= sizeof eight &&
+            (std::memcpy(&eight, text.data() + at, sizeof eight), (eight & 0x8080808080808080) == 0)) {
+            at += sizeof eight;
+            continue;
+        }
         const Utf8Char c = utf8_at(text, at);
         if (!c.valid) return at;
         at += static_cast<size_t>(c.length);

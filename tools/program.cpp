@@ -101,10 +101,11 @@ std::string short_duration(double seconds) {
     return fmt::format("{:02}:{:02}", total / 60, total % 60);
 }
 
-Progress::Progress(std::string what, std::string unit, double total)
+Progress::Progress(std::string what, std::string unit, double total, double already)
     : what_(std::move(what)),
       unit_(std::move(unit)),
       total_(total),
+      already_(already),
       started_(monotonic_seconds()),
       terminal_(::isatty(STDERR_FILENO) == 1) {}
 
@@ -116,14 +117,24 @@ void Progress::update(double done) {
     print(done, false);
 }
 
+void Progress::update(double done, double total, const std::string& note) {
+    total_ = total;
+    note_ = note;
+    update(done);
+}
+
 void Progress::print(double done, bool last) {
     const double elapsed = monotonic_seconds() - started_;
-    const double rate = elapsed > 0 ? done / elapsed : 0;
-    const std::string left = rate > 0 ? short_duration((total_ - done) / rate) : "?";
-    std::fprintf(stderr, "%s%s %3.0f %%  %s %s/s  %s %s%s", terminal_ ? "\r" : "", what_.c_str(),
-                 total_ > 0 ? 100.0 * done / total_ : 100.0, short_count(rate).c_str(), unit_.c_str(),
-                 (last ? short_duration(elapsed) : left).c_str(), last ? "in all" : "left",
-                 terminal_ && !last ? "   " : "\n");
+    const double rate = elapsed > 0 ? (done - already_) / elapsed : 0;
+    const bool known = total_ >= 0;
+    const auto count = [&](double value) { return short_count(value) + (unit_ == "B" ? "" : " ") + unit_; };
+    const std::string share = known ? fmt::format("{:3.0f} %", total_ > 0 ? 100.0 * done / total_ : 100.0) : count(done);
+    const std::string left = known && rate > 0 ? short_duration((total_ - done) / rate) : "?";
+    const std::string time = last    ? short_duration(elapsed) + " in all"
+                             : known ? left + " left"
+                                     : short_duration(elapsed) + " so far";
+    std::fprintf(stderr, "%s%s %s  %s/s  %s%s%s", terminal_ ? "\r" : "", what_.c_str(), share.c_str(), count(rate).c_str(),
+                 time.c_str(), note_.c_str(), terminal_ && !last ? "   " : "\n");
 }
 
 Progress::~Progress() {

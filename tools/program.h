@@ -35,17 +35,20 @@ std::string short_count(double value);
 std::string short_duration(double seconds);
 
 // A line on stderr that is rewritten in place on a terminal (and printed at most every ten seconds
-// elsewhere): what, share done, rate and time left.
+// elsewhere): what, share done, rate and time left; without share and time left where the total is not known (< 0).
 class Progress {
   public:
-    Progress(std::string what, std::string unit, double total);
+    // `already` had been done before: it does not count for the rate.
+    Progress(std::string what, std::string unit, double total, double already = 0);
     ~Progress();
     void update(double done);
+    // With a total that is known better by now, and a note for the line's end.
+    void update(double done, double total, const std::string& note);
 
   private:
     void print(double done, bool last);
-    std::string what_, unit_;
-    double total_, started_, printed_ = 0, done_ = 0;
+    std::string what_, unit_, note_;
+    double total_, already_, started_, printed_ = 0, done_ = 0;
     bool terminal_;
 };
 

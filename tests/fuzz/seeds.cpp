@@ -222,6 +222,61 @@ void tokenizers(const Corpora& corpora) {
             digest));
 }
 
+void documents(const Corpora& corpora) {
+    const std::string text = "one two\n<|endoftext|>\n<|endoftext|> three\r\n<|endoftext|>\r\n\n<|endoftext|>\n\u00e9 four five\n";
+    corpora.add("jsonl", "text", "t\3" + text);
+    corpora.add("jsonl", "byte-order-mark", "t\7\xef\xbb\xbf" + text);
+    corpora.add("jsonl", "lines", R"(j
+{"id":-1.5e3,"text":"one \"two\"\n\u00e9\ud83d\ude00","meta":{"a":[true,false,null,{}]}}
+
+{"text":" "}
+{"text":"three"})");
+    corpora.add("jsonl", "twice", R"(jx{"text":"a","text":"b"})");
+    corpora.add("jsonl", "surrogate", R"(jx{"text":"\ud83d"})");
+    // gzip and zstd of "one two\n", each with a second part.
+    corpora.add("jsonl", "gzip", std::string("t\5") +
+                 std::string("\037\213\010\000\000\000\000\000\002\003\313\317\113\125\050\051\317\347\002\000\103\074\313\231"
+                     "\010\000\000\000\037\213\010\000\000\000\000\000\002\003\313\317\113\125\050\051\317\347\002\000"
+                     "\103\074\313\231\010\000\000\000", 56));
+    corpora.add("jsonl", "zstd", std::string("t\5") +
+                 std::string("\050\265\057\375\004\130\101\000\000\157\156\145\040\164\167\157\012\037\242\040\264\050\265\057"
+                     "\375\004\130\101\000\000\157\156\145\040\164\167\157\012\037\242\040\264", 42));
+}
+
+// Length-delimited and number fields of a protobuf; every length here is below 128.
+std::string field(int number, std::string_view bytes) {
+    return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())}.append(bytes);
+}
+std::string field(int number, int value) {
+    return {static_cast<char>(number << 3), static_cast<char>(value)};
+}
+
+void sentencepieces(const Corpora& corpora) {
+    const auto piece = [](std::string_view text, int type, char score) {
+        return field(1, field(1, text) + std::string{'\x15', 0, 0, score, '\x40'} + field(3, type));
+    };
+    const auto input = [](const std::string& model, std::string_view text) {
+        const std::string length{static_cast<char>(model.size()), static_cast<char>(model.size() >> 8)};
+        return (length + model).append(text);
+    };
+    std::string model = piece("<unk>", 2, 0) + piece("<s>", 3, 0) + piece("</s>", 3, 0);
+    for (const char* text : {"\u2581", "a", "b", "c"}) model += piece(text, 1, 1);
+    model += piece("ab", 1, 3) + piece("\u2581a", 1, 2) + piece("bc", 1, 2) + piece("\u2581ab", 1, 4) + piece("abx", 1, 4);
+    const std::string bpe = field(2, field(3, 2)), plain = field(3, field(3, 1) + field(4, 0));
+    corpora.add("sentencepiece", "plain", input(model + bpe + plain, "abc ab  cab \u00e9\xff <s> bca"));
+    corpora.add("sentencepiece", "extra", input(model + bpe, "  abc ab  \u2581 cab \u00e9\xff "));
+    corpora.add("sentencepiece", "types", input(model + piece("ca", 4, 0) + piece("cc", 5, 4) + bpe + plain, "abcacc cca"));
+    std::string llama2c("\7\0\0\0", 4);
+    const auto put = [&](std::string_view text) {
+        llama2c += std::string("\0\0\0\0", 4) + std::string{static_cast<char>(text.size()), 0, 0, 0};
+        llama2c += text;
+    };
+    for (const char* text : {"<unk>", "\n<s>\n", "\n</s>\n"}) put(text);
+    for (int byte = 0; byte < 256; ++byte) put(fmt::format("<0x{:02X}>", byte));
+    for (const char* text : {" ", "a", "b", "ab", " a"}) put(text);
+    corpora.add("sentencepiece", "llama2c", input(llama2c, "ab a\u00e9 ba"));
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -235,4 +290,6 @@ int main(int count, char** words) {
     ledger(corpora);
     files(corpora);
     tokenizers(corpora);
+    documents(corpora);
+    sentencepieces(corpora);
 }

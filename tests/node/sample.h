@@ -79,7 +79,7 @@ inline RunDescription run_description() {
 inline constexpr int64_t clock_start_ms = 1'000'000'000'000;
 
 inline LocalSwarm swarm(const std::filesystem::path& folder, Clock& clock, int miners, int copycats = 0,
-                        int noise = 0, int validators = 1) {
+                        int noise = 0, int validators = 1, uint64_t seed = 42) {
     write_file(folder / "text.txt", as_bytes(text(200'000)));
     LocalSwarmOptions options;
     options.folder = folder / "swarm";
@@ -90,6 +90,7 @@ inline LocalSwarm swarm(const std::filesystem::path& folder, Clock& clock, int m
     options.noise = noise;
     options.run = run_description();
     options.seeded_keys = true;
+    options.seed = seed;
     return create_local_swarm(options, clock);
 }
 

@@ -51,12 +51,6 @@ std::string error_of(ExitCode code, const Function& function) {
 
 #define CHECK_MESSAGE_HAS(message, part) CHECK_MESSAGE((message).find(part) != std::string::npos, message)
 
-std::string joined(const Documents& documents) {
-    std::string text;
-    for (const std::string_view document : documents) text += document;
-    return text;
-}
-
 std::vector<int32_t> tokens_of(const Manifest& manifest, const fs::path& folder, const std::string& split) {
     std::vector<int32_t> ids;
     for (const ShardInfo& shard : manifest.shards) {
@@ -69,68 +63,45 @@ std::vector<int32_t> tokens_of(const Manifest& manifest, const fs::path& folder,
 
 }  // namespace
 
-TEST_CASE("documents are split at lines of <|endoftext|>") {
-    CHECK(split_documents("one\ntwo\n") == Documents{"one\ntwo\n"});
-    CHECK(split_documents("a\n<|endoftext|>\nb\n<|endoftext|>\n") == Documents{"a\n", "b\n"});
-    CHECK(split_documents("<|endoftext|>\na\n<|endoftext|>") == Documents{"a\n"});
-    CHECK(split_documents("a\r\n<|endoftext|>\r\nb") == Documents{"a\r\n", "b"});
-    CHECK(split_documents("a\n<|endoftext|>\n<|endoftext|>\n \n<|endoftext|>\n\tb") ==
-          Documents{"a\n", "\tb"});
-    // Within a line it is text.
-    CHECK(split_documents("a <|endoftext|>\nb") == Documents{"a <|endoftext|>\nb"});
-    CHECK(split_documents("<|endoftext|> b\n<|endoftext|><|endoftext|>\n").size() == 1);
-    CHECK(split_documents("").empty());
-    CHECK(split_documents("\n\n<|endoftext|>\n").empty());
-}
+TEST_CASE("held out: whole documents from the end, or the end of one, after a line's end") {
+    std::vector<std::string> bytes;
+    for (int byte = 0; byte < 256; ++byte)
+        bytes.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
+    bytes.emplace_back("<|endoftext|>");
+    const ByteLevelBpe tokenizer(bytes, {}, "<|endoftext|>");
+    const auto divided = [&](const Documents& documents, double share, Separator separator = Separator::end) {
+        Folder folder;
+        ShardOptions options{.heldout_share = share};
+        options.encode.separator = separator;
+        const Manifest manifest = write_shards(tokenizer, documents, folder.path(), options);
+        std::string text;
+        for (const char* split : {"train", "heldout"}) {
+            for (const int32_t id : tokens_of(manifest, folder.path(), split)) text += id == 256 ? "#" : tokenizer.decode({id});
+            text += '|';
+        }
+        return text;
+    };
+    const std::string nine(9, 'x');
+    CHECK(divided(Documents(5, nine), 0.2) == "xxxxxxxxx#xxxxxxxxx#xxxxxxxxx#xxxxxxxxx#|xxxxxxxxx#|");
+    CHECK(divided(Documents(3, nine), 0.6) == "xxxxxxxxx#xxxxxxxxx#|xxxxxxxxx#|");
 
-TEST_CASE("text is checked, with the place of the first bad byte") {
-    check_text("plain\n", "f.txt");
-    check_text("é中😀\x01", "f.txt");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("", "f.txt"); }), "f.txt is empty");
-    CHECK_MESSAGE_HAS(
-        error_of(ExitCode::input, [] { check_text(std::string_view("ab\n\0\xff", 5), "f.txt"); }),
-        "f.txt has a NUL byte at byte 3 (line 2)");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("\xff\xfe", "f.txt"); }),
-                      "f.txt is not UTF-8 text: byte 0 (line 1) is 0xff");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { check_text("a\nb\nc\xc3", "f.txt"); }),
-                      "byte 5 (line 3) is 0xc3");
-    CHECK_MESSAGE_HAS(
-        error_of(ExitCode::input, [] { check_text(std::string_view("\xed\xa0\x80\0", 4), "f.txt"); }),
-        "byte 0 (line 1) is 0xed");
-}
+    const std::string lines = "1\n2\n3\n4\n5\n6\n7\n8\n9\n0\n";  // 21 tokens with the separator
+    CHECK(divided({lines}, 0.25) == "1\n2\n3\n4\n5\n6\n7\n8\n|9\n0\n#|");
+    CHECK(divided({lines}, 0.25, Separator::none) == "1\n2\n3\n4\n5\n6\n7\n8\n|9\n0\n|");
+    // The last document alone is too long: its end is held out. It is much too short: the end of the one before, too.
+    CHECK(divided({nine, lines}, 0.2) == "xxxxxxxxx#1\n2\n3\n4\n5\n6\n7\n8\n|9\n0\n#|");
+    CHECK(divided({nine, lines, "z"}, 0.2) == "xxxxxxxxx#1\n2\n3\n4\n5\n6\n7\n8\n9\n|0\n#z#|");
+    // No line ends: anywhere, but rather a document that is too short.
+    CHECK(divided({nine}, 0.3) == "xxxxxxx|xx#|");
+    CHECK(divided({nine + nine, "z"}, 0.4) == nine + nine + "#|z#|");
+    CHECK(divided({nine}, 0) == "xxxxxxxxx#||");
 
-TEST_CASE("held out: whole documents from the end, or the end of one, cut at a line end") {
-    const std::string ten(10, 'x');
-    const Documents many(10, ten);
-    CHECK(split_heldout(many, 0.2).heldout.size() == 2);
-    CHECK(split_heldout(many, 0.35).heldout.size() == 3);
-    CHECK(split_heldout(many, 0.2).train.size() == 8);
-
-    const std::string lines = "1\n2\n3\n4\n5\n6\n7\n8\n9\n0\n";
-    const SplitDocuments one = split_heldout({lines}, 0.25);
-    CHECK(one.train == Documents{"1\n2\n3\n4\n5\n6\n7\n8\n"});
-    CHECK(one.heldout == Documents{"9\n0\n"});
-    // A tiny share still holds out something visible.
-    CHECK(split_heldout({lines}, 0.001).heldout == Documents{"0\n"});
-    CHECK(split_heldout({"1\n2\n\n\n"}, 0.001).heldout == Documents{"2\n\n\n"});
-    CHECK(split_heldout({"1\nxxxxxxxxxxxxxxxxx"}, 0.1).train == Documents{"1\n"});
-    // The last document alone is too long: its end is held out. It is much too short: the end of the one
-    // before, too.
-    const SplitDocuments two = split_heldout({ten, lines}, 0.2);
-    CHECK(two.train == Documents{ten, "1\n2\n3\n4\n5\n6\n7\n"});
-    CHECK(two.heldout == Documents{"8\n9\n0\n"});
-    const SplitDocuments three = split_heldout({ten, lines, "z"}, 0.2);
-    CHECK(three.train == Documents{ten, "1\n2\n3\n4\n5\n6\n7\n8\n"});
-    CHECK(three.heldout == Documents{"9\n0\n", "z"});
-    CHECK(joined(three.train) + joined(three.heldout) == ten + lines + "z");
-
-    for (const double share : {0.0, 1.0, -0.5, 2.0, std::numeric_limits<double>::quiet_NaN()})
-        CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { split_heldout({lines}, share); }), "heldout share");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"one line\n"}, 0.5); }),
-                      "cannot hold out 4 of 9 bytes in 1 documents: the heldout part would be empty");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({}, 0.5); }), "in 0 documents");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [] { split_heldout({"\n\nx"}, 0.5); }),
-                      "the train part would be empty");
+    for (const double share : {1.0, -0.5, 2.0, std::numeric_limits<double>::quiet_NaN()})
+        CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({lines}, share); }), "heldout share");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({"abcd"}, 0.1); }),
+                      "cannot hold out 0.1 of 5 tokens: the heldout part would be empty");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({"x"}, 0.9); }), "part would be empty");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({}, 0.5); }), "nothing to encode");
 }
 
 TEST_CASE("a shard byte by byte") {
@@ -141,7 +112,7 @@ TEST_CASE("a shard byte by byte") {
     const ByteLevelBpe tokenizer(tokens, {{'a', 'b'}}, "<|endoftext|>");
     Folder folder;
     const Manifest manifest =
-        write_shards(tokenizer, {"abc", "b"}, folder.path(), {.heldout_share = 0.3, .progress = {}});
+        write_shards(tokenizer, {"abc", "b"}, folder.path(), {.heldout_share = 0.4});
     CHECK(folder.files() ==
           std::set<std::string>{"train_000000.bin", "heldout_000000.bin", "manifest.json", "tokenizer.json"});
     Bytes expected(1024, 0);
@@ -169,7 +140,7 @@ TEST_CASE("vocabularies above 65536 use four bytes and version 7") {
     const ByteLevelBpe tokenizer(tokens, {}, "<|endoftext|>");
     Folder folder;
     const Manifest manifest =
-        write_shards(tokenizer, {"x", "y"}, folder.path(), {.heldout_share = 0.5, .progress = {}});
+        write_shards(tokenizer, {"x", "y"}, folder.path(), {.heldout_share = 0.5});
     const Bytes file = read_file(folder.path() / "train_000000.bin", 1 << 20);
     CHECK(file.size() == 1024 + 8);
     CHECK(file[4] == 7);
@@ -184,26 +155,29 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
     const Documents documents{a, b, c};
     Folder folder;
     int64_t last = 0, calls = 0;
-    const ShardOptions options{
-        .shard_tokens = 400000, .heldout_share = 0.05, .progress = [&](int64_t done, int64_t total) {
-            CHECK(done > last);
-            CHECK(total == static_cast<int64_t>(a.size() + b.size() + c.size()));
-            last = done;
-            ++calls;
-        }};
+    ShardOptions options{.shard_tokens = 400000, .heldout_share = 0.05};
+    options.progress = [&](const CorpusProgress& now) {
+        CHECK(now.text_bytes >= last);
+        CHECK(now.total_bytes == static_cast<int64_t>(a.size() + b.size() + c.size()));
+        last = now.text_bytes;
+        ++calls;
+    };
     const Manifest manifest = write_shards(trained(), documents, folder.path() / "new" / "corpus", options);
     const fs::path corpus = folder.path() / "new" / "corpus";
     CHECK(last == static_cast<int64_t>(a.size() + b.size() + c.size()));
     CHECK(calls >= 6);  // the long document in parts
-    const SplitDocuments split = split_heldout(documents, 0.05);
-    for (const auto& [name, part] : {std::pair("train", split.train), std::pair("heldout", split.heldout)}) {
-        std::vector<int32_t> expected;
-        for (const std::string_view document : part) {
-            trained().encode(document, expected);
-            expected.push_back(trained().end_token());
-        }
-        CHECK(tokens_of(manifest, corpus, name) == expected);
+    std::vector<int32_t> expected;
+    for (const std::string_view document : documents) {
+        trained().encode(document, expected);
+        expected.push_back(trained().end_token());
     }
+    std::vector<int32_t> found = tokens_of(manifest, corpus, "train");
+    const std::vector<int32_t> heldout = tokens_of(manifest, corpus, "heldout");
+    CHECK(found.size() > 19 * heldout.size());
+    CHECK(found.size() < 20 * heldout.size());
+    CHECK(trained().token_text(found.back()).ends_with('\n'));
+    found.insert(found.end(), heldout.begin(), heldout.end());
+    CHECK(found == expected);
     for (size_t i = 0; i + 1 < manifest.shards.size(); ++i)
         if (manifest.shards[i].split == manifest.shards[i + 1].split)
             CHECK(manifest.shards[i].tokens == 400000);
@@ -214,8 +188,10 @@ TEST_CASE("a corpus: shards hold the encoded documents, in order, each followed 
     CHECK(manifest_to_json(manifest_from_json(json, "manifest.json")) == json);
 
     // The same input gives the same bytes.
-    const ShardOptions quiet{.shard_tokens = 400000, .heldout_share = 0.05, .progress = {}};
-    write_shards(trained(), documents, folder.path() / "again", quiet);
+    options.encode.threads = 1;
+    options.blocks.block_bytes = 10'000;
+    options.progress = {};
+    write_shards(trained(), documents, folder.path() / "again", options);
     CHECK(read_text_file(folder.path() / "again" / "manifest.json", 1 << 20) == json);
 }
 
@@ -231,9 +207,8 @@ TEST_CASE("a long document is encoded in parts that leave no trace") {
         std::string document;
         while (document.size() < 3 << 20) document += piece;
         Folder folder;
-        const Manifest manifest = write_shards(tokenizer, {document, "x\n"}, folder.path(),
-                                               {.heldout_share = 1e-6, .progress = {}});
-        auto expected = tokenizer.encode(split_heldout({document, "x\n"}, 1e-6).train.at(0));
+        const Manifest manifest = write_shards(tokenizer, {document}, folder.path(), {.heldout_share = 0});
+        auto expected = tokenizer.encode(document);
         expected.push_back(tokenizer.end_token());
         CHECK(tokens_of(manifest, folder.path(), "train") == expected);
     }
@@ -244,19 +219,19 @@ TEST_CASE("write_shards refuses what would not make a corpus") {
     std::vector<std::string> tokens;
     for (int byte = 0; byte < 256; ++byte)
         tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
-    const ShardOptions options{.heldout_share = 0.5, .progress = {}};
+    const ShardOptions options{.heldout_share = 0.5};
     const auto none = [&] { write_shards(ByteLevelBpe(tokens, {}, ""), {"a", "b"}, folder.path(), options); };
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, none), "no <|endoftext|>");
+    CHECK_MESSAGE_HAS(error_of(ExitCode::input, none), "no token that ends a document");
     CHECK_MESSAGE_HAS(
         error_of(ExitCode::input, [&] { write_shards(trained(), {"a"}, folder.path(), options); }),
         "would be empty");
     CHECK_MESSAGE_HAS(
         error_of(ExitCode::input,
                  [&] {
-                     write_shards(trained(), {"a", "b"}, folder.path(), {.shard_tokens = 0, .progress = {}});
+                     write_shards(trained(), {"a", "b"}, folder.path(), {.shard_tokens = 0});
                  }),
         "0 tokens per shard");
-    CHECK(folder.files().empty());
+    CHECK(!folder.files().contains("manifest.json"));
     write_file(folder.path() / "file", as_bytes("x"));
     CHECK_MESSAGE_HAS(error_of(ExitCode::storage,
                                [&] {
@@ -269,7 +244,7 @@ TEST_CASE("damaged, missing and swapped shards are found") {
     Folder folder;
     const std::string text = sample_text(9000, 7);
     Manifest manifest = write_shards(trained(), {text}, folder.path(),
-                                     {.shard_tokens = 1000, .heldout_share = 0.1, .progress = {}});
+                                     {.shard_tokens = 1000, .heldout_share = 0.1});
     check_shards(manifest, folder.path());
     const auto check = [&] {
         return error_of(ExitCode::input, [&] { check_shards(manifest, folder.path()); });
@@ -384,7 +359,7 @@ TEST_CASE("disk full: a clear error, and no partial shard") {
         int code = 0;
         try {
             write_shards(trained(), {text}, folder.path(),
-                         {.shard_tokens = 100000, .heldout_share = 0.1, .progress = {}});
+                         {.shard_tokens = 100000, .heldout_share = 0.1});
         } catch (const Error& error) {
             const bool names_file = std::string(error.what()).find("train_000000.bin") != std::string::npos;
             code = names_file ? static_cast<int>(error.code()) : 99;
