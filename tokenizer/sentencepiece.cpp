@@ -278,8 +278,11 @@ void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) 
 
 // Before a space that no piece reaches over; but not where what lies on one side changes the other in another way.
 size_t SentencePieceBpe::cut(std::string_view text, size_t from) const {
+    const int32_t* space = symbol_of_.find(' ', 0);
+    const bool fuses =
+        !rules_.byte_fallback && !(space && *space < vocab_size());  // an unknown space with what is before it
     const bool apart = !rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix && user_defined_.empty() &&
-                       !has_unused_ && symbol_of_.find(' ', 0);
+                       !has_unused_ && !fuses;
     if (!apart) return text.size();
     for (size_t at = text.find(' ', from); at < text.size(); at = text.find(' ', at + 1))
         if (at > 0 && !joins(text[at - 1], ' ')) return at;

@@ -186,6 +186,12 @@ TEST_CASE("sentencepiece: without byte_fallback what is unknown is one <unk>") {
     const SentencePieceBpe tokenizer(pieces, {.remove_extra_whitespaces = false}, "t");
     CHECK(tokenizer.encode("xya xy") == Ids{1, 0, 2, 1, 0});
     CHECK(tokenizer.begin_token() == -1);
+    CHECK(tokenizer.cut("xy xy", 1) == 2);
+    // Where a space is unknown, a text cannot be cut before it: what is unknown on both sides is one.
+    const SentencePieceBpe no_space({{"<unk>", 0, Type::unknown}, {"a", 0}, {"▁a", 0}},
+                                    {.remove_extra_whitespaces = false}, "t");
+    CHECK(no_space.encode("x xa") == Ids{0, 1});
+    CHECK(no_space.cut("x xa", 1) == 4);
 }
 
 TEST_CASE("sentencepiece: a long text without a space") {
