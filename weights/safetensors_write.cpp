@@ -64,7 +64,8 @@ void write_to(const Sink& sink, const std::vector<NamedTensor>& tensors, const M
             const auto values = tensor.values.subspan(at, std::min(block_values, tensor.values.size() - at));
             ByteSpan bytes{reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()};
             if (options.dtype == DType::bf16) {
-                std::transform(values.begin(), values.end(), rounded.begin(), to_bf16);
+                std::transform(values.begin(), values.end(), rounded.begin(),
+                               [](float value) { return to_bf16(value); });
                 bytes = {reinterpret_cast<const uint8_t*>(rounded.data()), values.size() * sizeof(bf16)};
             }
             sink(bytes);
