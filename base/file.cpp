@@ -29,12 +29,6 @@ struct Place {
     std::string_view what;
 };
 
-// A sibling's name; it starts with '.' so that listings skip it. Names have at most 255 bytes.
-std::filesystem::path temporary_name(std::filesystem::path name) {
-    return name.replace_filename("." + name.filename().string().substr(0, 200) + "." +
-                                 to_hex(random_secret()).substr(0, 16) + ".tmp");
-}
-
 // False with errno when not all could be written.
 bool write_all(int file, ByteSpan bytes) {
     while (!bytes.empty()) {
@@ -134,6 +128,12 @@ Bytes read_file(const std::filesystem::path& path, int64_t max_bytes) {
 std::string read_text_file(const std::filesystem::path& path, int64_t max_bytes) {
     const Bytes bytes = read_file(path, max_bytes);
     return std::string(as_text(bytes));
+}
+
+std::filesystem::path temporary_name(std::filesystem::path path) {
+    // Names have at most 255 bytes.
+    return path.replace_filename("." + path.filename().string().substr(0, 200) + "." +
+                                 to_hex(random_secret()).substr(0, 16) + ".tmp");
 }
 
 void write_file(const std::filesystem::path& path, ByteSpan bytes) {

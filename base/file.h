@@ -41,6 +41,10 @@ void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan b
 bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
                     std::optional<int64_t> modified_ms, std::string_view what);
 
+// A free name beside `path`, for what is to be renamed to it when it is whole: it begins with '.', so that listings skip
+// it, and ends with ".tmp".
+std::filesystem::path temporary_name(std::filesystem::path path);
+
 // A file written piece by piece that appears as one step, on disk, with commit(): without it, or after an error, there is
 // nothing but what was there before. All throw Error(storage), e.g. when the disk is full.
 class FileWriter {

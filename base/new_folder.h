@@ -8,8 +8,8 @@ namespace templar {
 // it is left.
 class NewFolder {
   public:
-    // Throws Error(usage) when something is at `path` already other than an empty folder, Error(storage) when no folder
-    // can be made there.
+    // Throws Error(usage) when something is at `path` already other than an empty folder that can be replaced,
+    // Error(storage) when no folder can be made there.
     explicit NewFolder(std::filesystem::path path);
     // The first of these alone: to be said before anything that takes long.
     static void check(const std::filesystem::path& path);

@@ -9,8 +9,6 @@ namespace templar {
 
 namespace {
 
-constexpr int64_t most_padding = 1023;  // vocabularies are rounded up to a multiple of 64, 128, … 1024
-
 int32_t first_of(std::initializer_list<int32_t> tokens) {
     for (const int32_t token : tokens)
         if (token >= 0) return token;
@@ -33,17 +31,6 @@ bool is_control(char32_t code) {
 }
 
 }  // namespace
-
-int64_t shared_vocabulary(const SavedModel& model, const Tokenizer& tokenizer) {
-    const int64_t known = tokenizer.vocab_size(), all = model.config.vocab_size;
-    if (known > all || all - known > most_padding)
-        fail(ExitCode::input,
-             "the tokenizer has {} tokens, the model ({}) has {}: they do not belong together; name the model's own "
-             "with "
-             "--tokenizer",
-             known, model.origin, all);
-    return known;
-}
 
 std::vector<int32_t> prompt_tokens(const SavedModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                                    std::optional<bool> begin) {

@@ -12,10 +12,6 @@
 
 namespace templar {
 
-// Of the model's tokens, those that the tokenizer has a text for: the first so many. A model may have up to 1023 more,
-// as padding; throws Error(input) naming both numbers when the two cannot belong together.
-int64_t shared_vocabulary(const SavedModel& model, const Tokenizer& tokenizer);
-
 // The prompt's tokens after a begin token: the tokenizer's, else the model's. begin: whether to put it there; none:
 // where the tokenizer has one, or the model has one that is not also its end token (GPT-2's prompts have none). A
 // prompt without any token is what stands between documents. Throws Error(input) when there is neither text nor such a
@@ -28,7 +24,7 @@ std::vector<int32_t> stop_tokens(const SavedModel& model, const Tokenizer& token
 
 struct GenerateOptions {
     int64_t tokens = 256;         // at most
-    int64_t vocab_size = 0;       // of all logits the first so many
+    int64_t vocab_size = 0;       // the tokenizer's: only the first so many of all logits count
     std::vector<int32_t> stop{};  // tokens that end the text, and do not belong to it
 };
 enum class Stopped {

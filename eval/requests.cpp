@@ -42,7 +42,9 @@ Request make_request(const Tokenizer& tokenizer, const RequestRules& rules, std:
     request.scored = std::ssize(request.tokens) - request.context;
     if (request.scored == 0) fail(ExitCode::input, "the answer \"{}\" adds no token to its context", continuation);
     if (request.scored > rules.length)
-        fail(ExitCode::input, "the answer \"{}…\" has {} tokens, but the model sees {} at once",
+        fail(ExitCode::input,
+             "the answer \"{}…\" has {} tokens, but the model sees {} at once (lm-eval ends here too): leave the "
+             "task out, or --limit it to the rows before",
              continuation.substr(0, 40), request.scored, rules.length);
     const int64_t excess = std::ssize(request.tokens) - (rules.length + 1);
     if (excess > 0) request.tokens.erase(request.tokens.begin(), request.tokens.begin() + excess);

@@ -1,6 +1,7 @@
 #include "eval/row.h"
 
 #include "base/file.h"
+#include "base/strict_json.h"
 
 #include <nlohmann/json.hpp>
 
@@ -22,13 +23,9 @@ std::string_view next_line(std::string_view text, size_t& at) {
 }
 
 nlohmann::json parsed(std::string_view line, const std::string& where) {
-    try {
-        nlohmann::json value = nlohmann::json::parse(line);
-        if (!value.is_object()) fail(ExitCode::input, "{}: expected a JSON object, found {}", where, value.type_name());
-        return value;
-    } catch (const nlohmann::json::exception& error) {
-        fail(ExitCode::input, "{}: not JSON: {}", where, error.what());
-    }
+    nlohmann::json value = parse_json(line, where);
+    if (!value.is_object()) fail(ExitCode::input, "{}: expected a JSON object, found {}", where, value.type_name());
+    return value;
 }
 
 }  // namespace

@@ -41,15 +41,9 @@ struct Scorer::Batch {
 
 Scorer::Scorer(Device& device, const LlamaConfig& config, std::span<const float> params, int64_t length,
                int64_t batch_tokens)
-    : params_(device, params),
-      rounded_(device, device.compute_type(), device.compute_type() == DType::f32 ? 0 : params_.size()),
+    : weights_(device, params),
       model_(device, config, std::max<int64_t>(1, batch_tokens / std::max<int64_t>(1, length)), length,
              Pass::inference) {
-    if (rounded_) {
-        device.ops().round_weights(device.stream(), rounded_.tensor(), params_.tensor());
-        device.wait(device.stream());
-        params_ = {};
-    }
     tokens_.resize(static_cast<size_t>(model_.batch() * model_.seq()));
     labels_.resize(tokens_.size());
 }
@@ -78,7 +72,7 @@ Scorer::Batch Scorer::start(std::span<const Request> requests, std::span<const s
                   labels_.begin() + begin + inputs(request) - request.scored);
     }
     batch.pending =
-        model_.losses(weights(), std::span(tokens_).first(used), std::span(labels_).first(used), batch.length);
+        model_.losses(weights_.tensor(), std::span(tokens_).first(used), std::span(labels_).first(used), batch.length);
     return batch;
 }
 

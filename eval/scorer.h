@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/model/llama.h"
+#include "eval/model_weights.h"
 #include "eval/requests.h"
 
 #include <functional>
@@ -16,7 +17,7 @@ struct Score {
 class Scorer {
   public:
     // params: fp32, the flat arena. Plans batches of about `batch_tokens` tokens, one sequence of `length` at least;
-    // the device outlives this object. Throws as Llama's constructor.
+    // the device and params outlive this object. Throws as Llama's constructor.
     Scorer(Device& device, const LlamaConfig& config, std::span<const float> params, int64_t length,
            int64_t batch_tokens);
 
@@ -32,10 +33,9 @@ class Scorer {
 
   private:
     struct Batch;
-    Tensor weights() const { return rounded_ ? rounded_.tensor() : params_.tensor(); }
     Batch start(std::span<const Request> requests, std::span<const size_t> order, size_t& next);
 
-    DeviceArray params_, rounded_;
+    ModelWeights weights_;
     Llama model_;
     std::vector<int32_t> tokens_, labels_;
 };

@@ -12,15 +12,6 @@ bool is_space(char32_t c) {
            (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-void append_utf8(char32_t c, std::string& out) {
-    if (c < 0x80) {
-        out += static_cast<char>(c);
-    } else {  // all that capitalize() changes is below U+0800
-        out += static_cast<char>(0xc0 | c >> 6);
-        out += static_cast<char>(0x80 | (c & 0x3f));
-    }
-}
-
 char32_t lower(char32_t c) {
     const bool even = c % 2 == 0;
     if (c >= 'A' && c <= 'Z') return c + 32;
@@ -75,7 +66,7 @@ std::string capitalize(std::string_view text) {
         const Utf8Char c = utf8_at(text, at);
         const char32_t changed = at == 0 ? upper(c.code) : lower(c.code);
         if (c.valid && changed != c.code)
-            append_utf8(changed, out);
+            append_utf8(out, changed);
         else
             out += text.substr(at, static_cast<size_t>(c.length));
         at += static_cast<size_t>(c.length);

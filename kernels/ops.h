@@ -25,6 +25,11 @@ struct AdamWStep {
     float grad_scale;    // clip factor (and 1/tokens), applied to the gradient first
 };
 
+struct SgdStep {
+    float lr, momentum, weight_decay;
+    float grad_scale;  // as in AdamWStep
+};
+
 // One DeMo step: E <- beta·E + eta·DCT(g), the k largest coded, E <- E - decoded.
 struct DemoStep {
     float beta;
@@ -95,6 +100,9 @@ struct Ops {
     // params, m, v, grads: same length. p <- p·(1 - lr·wd) - lr·m̂/(sqrt(v̂) + eps). weights: the new params rounded to
     // the compute type, absent when that is fp32
     void (*adamw)(Stream&, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step);
+    // d = grad_scale·grads + weight_decay·params; momentum <- step.momentum·momentum + d; p <- p - lr·momentum. All of one
+    // length; momentum absent: p <- p - lr·d; weights as for adamw
+    void (*sgd)(Stream&, Tensor params, Tensor weights, Tensor momentum, Tensor grads, SgdStep step);
     // weights <- params rounded to bf16 (to nearest, ties to even)
     void (*round_weights)(Stream&, Tensor weights, Tensor params);
     // sum of squares, in double, in an order that does not depend on the threads

@@ -63,11 +63,6 @@ std::string lead(const Page& page) {
     return text + ".";
 }
 
-std::string tile(std::string_view what, const std::string& value, const std::string& note) {
-    return fmt::format("<div class=\"tile\"><span>{}</span><b>{}</b><small>{}</small></div>\n", what, value,
-                       note);
-}
-
 std::string weight_tile(const Page& page) {
     double honest = 0, copycat = 0, noise = 0;
     bool adversaries = false, weighed = false;

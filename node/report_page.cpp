@@ -55,6 +55,11 @@ std::string Page::participant(size_t index) const {
     return name(run.participants[index].peer);
 }
 
+std::string tile(std::string_view what, const std::string& value, const std::string& note) {
+    return fmt::format("<div class=\"tile\"><span>{}</span><b>{}</b><small>{}</small></div>\n", what, value,
+                       note);
+}
+
 std::string figure(std::string_view title, std::string_view note, const std::string& body) {
     return fmt::format("<figure><figcaption><h3>{}</h3><p>{}</p></figcaption>{}</figure>\n", title, note,
                        body);
@@ -113,28 +118,24 @@ std::string Table::html() const {
 
 }  // namespace html
 
-std::string render_report(const RunLog& run) {
-    const html::Page page(run);
-    const std::string title = html::escape(html::clip(run.name, 80));
+std::string html::document(std::string_view name, const std::string& body) {
     // The policy is a second wall behind the escaping: even markup that slipped through could load and run
     // nothing.
-    std::string out = fmt::format(
+    return fmt::format(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
         "'unsafe-inline'\"/>\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
         "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{} · training "
-        "report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
-        title, html::style_sheet);
-    out += html::headline(page);
-    out += html::loss_section(page);
-    out += html::score_section(page);
-    out += html::peer_table(page);
-    out += html::penalty_section(page);
-    out += html::time_section(page);
-    out += html::log_section(page);
-    out += html::made_section(page);
-    return out + "</main>\n</body>\n</html>\n";
+        "report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
+        html::escape(html::clip(name, 80)), html::style_sheet, body);
+}
+
+std::string render_report(const RunLog& run) {
+    const html::Page page(run);
+    return html::document(run.name, html::headline(page) + html::loss_section(page) + html::score_section(page) +
+                                        html::peer_table(page) + html::penalty_section(page) + html::time_section(page) +
+                                        html::log_section(page) + html::made_section(page));
 }
 
 }  // namespace templar

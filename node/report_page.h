@@ -26,6 +26,12 @@ struct Page {
     std::string participant(size_t index) const;  // the same, of a log
 };
 
+// A page of this name around the sections.
+std::string document(std::string_view name, const std::string& body);
+
+// One of the figures at the page's top: what it is, the value, a remark.
+std::string tile(std::string_view what, const std::string& value, const std::string& note);
+
 std::string figure(std::string_view title, std::string_view note, const std::string& body);
 // A chart at the width of the page, drawn again for tablets and for phones, so that its text keeps its size.
 std::string full_width(const svg::LineChart& chart, int height);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "node/report_json.h"
 #include "node/report_text.h"
 
 #include <nlohmann/json.hpp>
@@ -20,36 +21,8 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr int64_t max_swarm_bytes = 16 << 20;
-constexpr size_t max_line_bytes = 16 << 20;  // 250 peers with evidence take about 200 KiB
-constexpr size_t max_text = 1000;            // code points of a name, message or piece of evidence
 constexpr size_t max_phases = 32;
 constexpr int64_t max_window = 1'000'000'000'000;
-
-double number(const json& object, const char* key) {
-    const auto found = object.find(key);
-    if (found == object.end() || !found->is_number()) return no_value;
-    const double value = found->get<double>();
-    return std::isfinite(value) ? value : no_value;
-}
-
-std::optional<int64_t> integer(const json& object, const char* key) {
-    const double value = number(object, key);
-    if (value != std::floor(value) || std::abs(value) > 0x1p53)
-        return std::nullopt;  // NaN differs from itself
-    return static_cast<int64_t>(value);
-}
-
-bool boolean(const json& object, const char* key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_boolean() && found->get<bool>();
-}
-
-std::string text(const json& object, const char* key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_string()
-               ? html::clip(found->get_ref<const std::string&>(), max_text)
-               : "";
-}
 
 std::string hexadecimal(const json& object, const char* key) {
     std::string hex = text(object, key);
@@ -73,7 +46,7 @@ class Reader {
         std::map<int64_t, std::pair<WindowLine, std::vector<PenaltyLine>>> windows;
     };
 
-    bool read_line(Draft& draft, std::string_view line);
+    bool read_event(Draft& draft, const json& event);
     bool read_window(Draft& draft, const json& event, int64_t time_ms);
     void read_scores(const json& rows, WindowLine& line, std::vector<PenaltyLine>& penalties);
     size_t peer_of(const std::string& hotkey, int64_t uid, const std::string& fallback_name);
@@ -202,12 +175,8 @@ bool Reader::read_window(Draft& draft, const json& event, int64_t time_ms) {
 }
 
 // False when the line is not an event. Events that this program does not know are fine and ignored.
-bool Reader::read_line(Draft& draft, std::string_view line) {
-    if (line.size() > max_line_bytes) return false;
-    const json event = json::parse(line.begin(), line.end(), nullptr, false);
-    if (!event.is_object()) return false;
+bool Reader::read_event(Draft& draft, const json& event) {
     const std::string kind = text(event, "event");
-    if (kind.empty()) return false;
     ParticipantLog& log = draft.log;
     const int64_t time_ms = std::max<int64_t>(integer(event, "t").value_or(0), 0);
     if (kind == "window" && !read_window(draft, event, time_ms)) return false;
@@ -230,19 +199,9 @@ void Reader::read_log(const fs::path& path, const std::string& folder_name) {
     Draft draft;
     ParticipantLog& log = draft.log;
     log.folder = folder_name;
-    const MappedFile file(path);
-    std::string_view rest = as_text(file.bytes());
-    while (!rest.empty()) {
-        const size_t end = rest.find('\n');
-        const std::string_view line = rest.substr(0, end);
-        const bool whole = end != std::string_view::npos;
-        rest.remove_prefix(whole ? end + 1 : rest.size());
-        if (line.find_first_not_of(" \t\r") == std::string_view::npos || read_line(draft, line)) continue;
-        if (whole)
-            ++log.bad_lines;
-        else
-            log.half_line = true;
-    }
+    const LogFaults faults = read_log_lines(path, [&](const json& event) { return read_event(draft, event); });
+    log.bad_lines = faults.bad_lines;
+    log.half_line = faults.half_line;
     for (auto& [window, entry] : draft.windows) {
         log.windows.push_back(std::move(entry.first));
         std::move(entry.second.begin(), entry.second.end(), std::back_inserter(log.penalties));

@@ -134,7 +134,7 @@ std::string LineChartDrawing::axes() const {
         out += line_at(x_(tick), y_.from, x_(tick), y_.from + 4, "axis");
         out += text_at(x_(tick), y_.from + 18, "t tick m", html::grouped(tick));
     }
-    return out + text_at((x_.from + x_.to) / 2, y_.from + 33, "t axis-title m", "window");
+    return out + text_at((x_.from + x_.to) / 2, y_.from + 33, "t axis-title m", chart_.x_title);
 }
 
 std::string LineChartDrawing::lines() const {
@@ -171,7 +171,7 @@ std::string LineChartDrawing::end_labels() const {
 }
 
 std::string LineChartDrawing::tooltip(double window) const {
-    std::string text = fmt::format("window {}", html::grouped(window));
+    std::string text = fmt::format("{} {}", chart_.x_title, html::grouped(window));
     size_t lines = 0;
     for (const Series& series : chart_.series) {
         const auto found = std::lower_bound(series.points.begin(), series.points.end(), window,

@@ -27,7 +27,7 @@ struct Rule {  // a horizontal reference line
 
 struct LineChart {
     std::string label;    // what the chart shows, for screen readers
-    std::string y_title;  // above the axis; the x axis is always "window"
+    std::string y_title;  // above the axis
     std::vector<Series>
         series;  // earlier ones get their label first where space is short; later ones are drawn below
     std::vector<Rule> rules;
@@ -35,6 +35,7 @@ struct LineChart {
     int decimals = 2;  // of values in labels and tooltips (plain and share)
     bool from_zero = false;
     bool robust = false;  // pin outliers to the edge instead of flattening everybody else
+    std::string x_title = "window";  // what is counted on the x axis
 };
 
 struct Part {

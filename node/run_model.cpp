@@ -79,6 +79,7 @@ class Replay {
                 if (found && sha256(found->payload.object) == entry.object_hash) return std::move(found->payload);
                 trouble = found ? "its bytes are not the recorded ones" : "it is not there";
             } catch (const Error& error) {
+                if (error.code() == ExitCode::interrupted) throw;
                 trouble = error.what();
             }
         fail(ExitCode::storage, "window {}: the payload of {} cannot be had: {}", window_, to_hex(entry.hotkey),

@@ -1,69 +1,71 @@
-// Training on one machine with AdamW: the baseline that a swarm is compared with.
+// Training on one machine: the baseline that a swarm is compared with, continued training of any model, and stated
+// experiments.
 #pragma once
 
 #include "base/events.h"
 #include "engine/data/corpus.h"
 #include "engine/model/mean_loss.h"
-#include "engine/optim/adamw.h"
-#include "engine/optim/schedule.h"
+#include "node/train_options.h"
 
 #include <atomic>
-#include <filesystem>
 #include <functional>
 
 namespace templar {
 
-struct TrainOptions {
-    LlamaConfig model;
-    int64_t seq = 128;
-    int64_t micro_batch = 8;    // sequences per forward and backward
-    int64_t micro_batches = 1;  // per step
-    int64_t steps = 1000;
-    int64_t checkpoint_steps = 100;
-    int64_t eval_steps = 50;  // held-out loss every so many steps; 0: never
-    int64_t eval_sequences = 64;
-    Schedule schedule{
-        .peak = 1e-3, .floor_share = 0.1, .warmup_steps = 50, .cosine_steps = 1000};  // in steps
-    AdamWOptions adamw;
-    uint64_t seed = 42;
-    DeviceChoice device{.name = "cpu"};
-    int32_t end_token = -1;
-    std::filesystem::path folder;  // checkpoint, events.jsonl
+struct TrainStep {
+    int64_t step = 0;                // 0: the held-out loss before the first
+    double loss = 0, grad_norm = 0;  // of the weights before this step's update; the norm before clipping
+    double learning_rate = 0;
+    int64_t tokens = 0;            // trained on since the run began
+    double tokens_per_second = 0;  // of this step, without the held-out loss
+    double heldout_loss = 0;       // after the update; NaN when it was not measured
 };
 
-struct TrainStep {
-    int64_t step;
-    double loss, grad_norm, tokens_per_second;
-    double heldout_loss;  // NaN when it was not measured
-};
+// The device that the options choose. On a GPU a resumed run adds in the same order only with the same algorithms for
+// its matrix products, so the folder (which is created) keeps those.
+std::unique_ptr<Device> open_training_device(const TrainOptions& options);
+
+// All the memory that a Trainer will take, known before it takes any.
+MemoryPlan training_plan(const TrainOptions& options, DType compute);
 
 class Trainer {
   public:
-    // Resumes from folder/checkpoint when there is one. The corpora outlive this object.
-    Trainer(const TrainOptions& options, const Corpus& train, const Corpus& heldout);
+    // Starts from `initial`, the flat arena of the model (empty: genesis weights of the seed), or resumes from the
+    // folder's checkpoint when there is one; makes the folder one that load_model takes once a checkpoint is there.
+    // Device and corpora outlive this object; heldout: null: there is none. Throws Error(input) when the training
+    // tokens do not reach for the steps, Error(usage) when the checkpoint is of a run with other options,
+    // Error(storage) or (device) when memory is short.
+    Trainer(Device& device, const TrainOptions& options, const Corpus& train, const Corpus* heldout,
+            std::vector<float> initial = {});
 
-    // Until options.steps are done or `stop`; saves at the end. Same bits whether or not it was interrupted.
+    // Until options.steps are done or `stop`; saves at the end. Same bits whether or not it was interrupted. Appends a
+    // line for each step to events.jsonl: numbers of 9 significant digits; of a step that is there twice, because a
+    // kill came between it and its checkpoint, the later line counts.
     void run(const std::atomic<bool>& stop, const std::function<void(const TrainStep&)>& report);
 
     int64_t step() const { return step_; }
     std::vector<float> params() const { return params_.download(); }
-    std::string device() const { return device_->description(); }
-    const MemoryPlan& plan() const { return model_.plan(); }
 
   private:
     Tensor weights() const { return weights_ ? weights_.tensor() : params_.tensor(); }
     MeanLoss::Sum accumulate();
+    TrainStep take_step();
+    double heldout_loss();
+    void log(const TrainStep& step);
     void save();
     void resume();
+    void write_model_files() const;
 
     TrainOptions options_;
+    Device& device_;
     const Corpus& train_;
-    std::vector<SequenceId> heldout_ids_;
-    std::unique_ptr<Device> device_;
-    DeviceArray params_, weights_, grads_;  // weights_: params_ in the compute type, empty where that is fp32
-    AdamW optimizer_;
+    std::string kept_;                              // options, for checkpoints
+    std::vector<int64_t> heldout_starts_, starts_;  // first tokens of sequences
+    DeviceArray params_, weights_, grads_;          // weights_: params_ in the compute type, empty where that is fp32
+    std::unique_ptr<Optimizer> optimizer_;
     Llama model_;  // after all that does not grow with the batch: it says which batch fits into the rest
-    MeanLoss loss_, heldout_loss_;
+    MeanLoss loss_;
+    std::optional<MeanLoss> heldout_loss_;
     EventLog events_;
     int64_t step_ = 0;
 };

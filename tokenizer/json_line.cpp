@@ -19,23 +19,6 @@ constexpr std::array<bool, 256> ends_plain_run = [] {
     return ends;
 }();
 
-void append_utf8(std::string& out, uint32_t code) {
-    const auto put = [&](uint32_t byte) { out.push_back(static_cast<char>(static_cast<uint8_t>(byte))); };
-    if (code < 0x80) return put(code);
-    if (code < 0x800) {
-        put(0xc0 | code >> 6);
-    } else {
-        if (code < 0x10000) {
-            put(0xe0 | code >> 12);
-        } else {
-            put(0xf0 | code >> 18);
-            put(0x80 | (code >> 12 & 0x3f));
-        }
-        put(0x80 | (code >> 6 & 0x3f));
-    }
-    put(0x80 | (code & 0x3f));
-}
-
 class LineReader {
   public:
     LineReader(std::string_view line, std::string_view field) : line_(line), field_(field) {}

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 namespace templar {
@@ -49,6 +50,24 @@ inline size_t find_invalid_utf8(std::string_view text) {
         at += static_cast<size_t>(c.length);
     }
     return std::string_view::npos;
+}
+
+// code: at most U+10FFFF and no surrogate.
+inline void append_utf8(std::string& out, char32_t code) {
+    const auto put = [&](uint32_t byte) { out.push_back(static_cast<char>(static_cast<uint8_t>(byte))); };
+    if (code < 0x80) return put(code);
+    if (code < 0x800) {
+        put(0xc0 | code >> 6);
+    } else {
+        if (code < 0x10000) {
+            put(0xe0 | code >> 12);
+        } else {
+            put(0xf0 | code >> 18);
+            put(0x80 | (code >> 12 & 0x3f));
+        }
+        put(0x80 | (code >> 6 & 0x3f));
+    }
+    put(0x80 | (code & 0x3f));
 }
 
 }  // namespace templar

@@ -77,7 +77,9 @@ HuggingFaceConfig llama2c_config(ByteSpan bytes, std::string_view what) {
         fail(error.code(), "{}: expected a llama2.c checkpoint: {}", what, error.what());
     }
     if (seq < 1) fail(ExitCode::input, "{}: seq_len: expected 1 or more, found {}", what, seq);
-    if (config.model.layers > std::ssize(bytes)) fail(ExitCode::input, "{}: too short for {} layers", what, layers);
+    // Before a list is made of as many layers as a header may claim: each has two norms of dim values.
+    if (config.model.layers > std::ssize(bytes) / (8 * int64_t{dim}))
+        fail(ExitCode::input, "{}: {} bytes, too short for {} layers", what, bytes.size(), layers);
     const int64_t values = parameter_count(config.model) + table_values(config.model, seq);
     if (const int64_t expected = static_cast<int64_t>(header_bytes) + values * 4; std::ssize(bytes) != expected)
         fail(ExitCode::input, "{}: expected {} bytes after the sizes in its header, found {}", what, expected,

@@ -75,7 +75,8 @@ void check_vocabulary(const SavedModel& model, int64_t tokenizer_vocab_size) {
     const int64_t rows = model.config.vocab_size, spare = rows - tokenizer_vocab_size;
     if (spare >= 0 && spare <= std::min<int64_t>(1024, rows / 8)) return;
     fail(ExitCode::input,
-         "the tokenizer has {} tokens, but the model's vocabulary {}: they do not belong together ({})",
+         "the tokenizer has {} tokens, but the model's vocabulary {} ({}): they do not belong together; name the "
+         "model's own with --tokenizer",
          tokenizer_vocab_size, rows, model.origin);
 }
 

@@ -55,8 +55,36 @@ Corpus::Corpus(const std::vector<std::filesystem::path>& shards) {
     for (const std::filesystem::path& path : shards) {
         MappedFile file(path);
         const auto [count, bytes_per_token] = read_header(path, file.bytes());
-        shards_.push_back({std::move(file), tokens_, count, bytes_per_token});
+        shards_.push_back({std::move(file), header_bytes, tokens_, count, bytes_per_token});
         tokens_ += count;
+    }
+}
+
+Corpus Corpus::raw(const std::filesystem::path& file, int bytes_per_token) {
+    return Corpus(file, bytes_per_token);
+}
+
+Corpus::Corpus(const std::filesystem::path& path, int bytes_per_token) {
+    if (bytes_per_token != 2 && bytes_per_token != 4)
+        fail(ExitCode::usage, "{}: tokens of {} bytes, expected 2 or 4", path.string(), bytes_per_token);
+    MappedFile file(path);
+    const auto size = std::ssize(file.bytes());
+    if (size == 0 || size % bytes_per_token != 0)
+        fail(ExitCode::input, "{}: expected tokens of {} bytes and nothing else, found a file of {} bytes", path.string(),
+             bytes_per_token, size);
+    tokens_ = size / bytes_per_token;
+    shards_.push_back({std::move(file), 0, 0, tokens_, bytes_per_token});
+}
+
+void Corpus::check_vocabulary(int64_t vocab_size, std::string_view what) const {
+    std::vector<int32_t> part(1 << 16);
+    for (int64_t first = 0; first < tokens_; first += std::ssize(part)) {
+        const auto count = static_cast<size_t>(std::min<int64_t>(std::ssize(part), tokens_ - first));
+        read(first, std::span(part).first(count));
+        for (size_t i = 0; i < count; ++i)
+            if (part[i] >= vocab_size)
+                fail(ExitCode::input, "{}: token {} is id {}, expected ids below the model's vocabulary of {}: other data, "
+                     "another model, or another --token-bytes", what, first + static_cast<int64_t>(i), part[i], vocab_size);
     }
 }
 
@@ -72,7 +100,7 @@ void Corpus::read(int64_t first, std::span<int32_t> out) const {
         const int64_t skip = first - shard->first;
         const int64_t count = std::min<int64_t>(std::ssize(out), shard->count - skip);
         const int size = shard->bytes_per_token;
-        const uint8_t* bytes = shard->file.bytes().data() + header_bytes + skip * size;
+        const uint8_t* bytes = shard->file.bytes().data() + shard->header_bytes + skip * size;
         for (int64_t i = 0; i < count; ++i) {
             const uint32_t token = read_token(bytes + i * size, size);
             // As int32 it would be negative, which among labels means "ignore".
@@ -106,19 +134,27 @@ PageAssignment::PageAssignment(const Digest& run_id, const Digest& root, const D
     if (pages < 1) fail(ExitCode::input, "page assignment: expected at least one page, found {}", pages);
 }
 
-void read_sequence(const Corpus& corpus, const PageShape& shape, int64_t page, int64_t s, int32_t end_token,
-                   std::span<int32_t> inputs, std::span<int32_t> labels) {
+int64_t sequence_start(const Corpus& corpus, const PageShape& shape, int64_t page, int64_t s) {
     const int64_t pages = page_count(corpus, shape);
     if (page < 0 || page >= pages || s < 0 || s >= shape.page_sequences)
         fail(ExitCode::input, "corpus: expected a page below {} and a sequence below {}, found {} and {}",
              pages, shape.page_sequences, page, s);
-    if (std::ssize(inputs) != shape.seq || std::ssize(labels) != shape.seq)
-        fail(ExitCode::internal, "read_sequence: expected room for {} tokens, found {} and {}", shape.seq,
-             inputs.size(), labels.size());
-    const int64_t first = (page * shape.page_sequences + s) * shape.seq;
+    return (page * shape.page_sequences + s) * shape.seq;
+}
+
+void read_window(const Corpus& corpus, int64_t first, int32_t end_token, std::span<int32_t> inputs,
+                 std::span<int32_t> labels) {
     corpus.read(first, inputs);
     corpus.read(first + 1, labels);
     if (end_token >= 0) std::replace(labels.begin(), labels.end(), end_token, Llama::ignore_label);
+}
+
+void read_sequence(const Corpus& corpus, const PageShape& shape, int64_t page, int64_t s, int32_t end_token,
+                   std::span<int32_t> inputs, std::span<int32_t> labels) {
+    if (std::ssize(inputs) != shape.seq || std::ssize(labels) != shape.seq)
+        fail(ExitCode::internal, "read_sequence: expected room for {} tokens, found {} and {}", shape.seq,
+             inputs.size(), labels.size());
+    read_window(corpus, sequence_start(corpus, shape, page, s), end_token, inputs, labels);
 }
 
 }  // namespace templar

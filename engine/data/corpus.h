@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace templar {
@@ -17,14 +18,20 @@ class Corpus {
   public:
     // Throws Error(input) naming the shard and what is wrong with it: magic, version, length.
     explicit Corpus(const std::vector<std::filesystem::path>& shards);
+    // A file of nothing but little-endian ids of 2 or 4 bytes each. Throws Error(input) when its length is no multiple of that.
+    static Corpus raw(const std::filesystem::path& file, int bytes_per_token);
 
     int64_t tokens() const { return tokens_; }
+    // Reads everything. Throws Error(input) naming the first id that is not below vocab_size; `what` names the corpus.
+    void check_vocabulary(int64_t vocab_size, std::string_view what) const;
     // Copies tokens [first, first + out.size()), across shards. Throws Error(input) past the end.
     void read(int64_t first, std::span<int32_t> out) const;
 
   private:
+    Corpus(const std::filesystem::path& raw_file, int bytes_per_token);
     struct Shard {
         MappedFile file;
+        int64_t header_bytes;
         int64_t first;
         int64_t count;
         int bytes_per_token;
@@ -59,6 +66,14 @@ struct SequenceId {
     int64_t page;
     int64_t sequence;
 };
+
+// The token that sequence `s` of page `page` begins with. Throws Error(input) when there is no such sequence.
+int64_t sequence_start(const Corpus& corpus, const PageShape& shape, int64_t page, int64_t s);
+
+// The tokens from `first` on as inputs (seq), those one further on as labels (seq); the label of a target equal to end_token
+// is -100 (end_token < 0: none). Throws Error(input) past the end.
+void read_window(const Corpus& corpus, int64_t first, int32_t end_token, std::span<int32_t> inputs,
+                 std::span<int32_t> labels);
 
 // Sequence `s` of page `page`: inputs (seq) and labels (seq); the label of a target equal to end_token is -100
 // (end_token < 0: none).

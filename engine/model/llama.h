@@ -23,10 +23,12 @@ struct MemoryPlan {
     std::vector<Arena::Entry> activations;  // layers share names: an entry for each
     int64_t activation_bytes = 0;
     int64_t parameter_count = 0;
+    int64_t optimizer_bytes = 0;  // for whoever trains to fill in: a model knows no optimiser
     Pass pass = Pass::training;
     DType compute = DType::f32;
-    // A table for people: bytes per tensor group, per sequence, in all (parameters, gradients and
-    // activations).
+    // What does not grow with the batch: weights, and for training gradients, fp32 master weights and the optimiser's state.
+    int64_t fixed_bytes() const;
+    // A table for people: bytes per tensor group, per sequence, in all.
     std::string table(int64_t batch) const;
 };
 

@@ -17,10 +17,16 @@ MeanLoss::MeanLoss(Llama& model, const Corpus& corpus, PageShape shape, int32_t 
     labels_.resize(tokens);
 }
 
+std::span<const int64_t> MeanLoss::starts_of(std::span<const SequenceId> sequences) {
+    starts_.clear();
+    for (const SequenceId& id : sequences) starts_.push_back(sequence_start(corpus_, shape_, id.page, id.sequence));
+    return starts_;
+}
+
 // Sums pass(tokens, labels).wait() over one batch after the other; the device has the next one while the losses of the
 // last are added.
 template <class Pass>
-MeanLoss::Sum MeanLoss::over_batches(std::span<const SequenceId> sequences, Pass pass) {
+MeanLoss::Sum MeanLoss::over_batches(std::span<const int64_t> starts, Pass pass) {
     const auto seq = static_cast<size_t>(shape_.seq), batch = static_cast<size_t>(model_.batch());
     Sum sum;
     std::optional<Llama::Pending> last;
@@ -28,12 +34,11 @@ MeanLoss::Sum MeanLoss::over_batches(std::span<const SequenceId> sequences, Pass
         if (last)
             for (float loss : last->wait()) sum.loss += loss;
     };
-    for (size_t begin = 0; begin < sequences.size(); begin += batch) {
-        const size_t rows = std::min(batch, sequences.size() - begin), tokens = rows * seq;
+    for (size_t begin = 0; begin < starts.size(); begin += batch) {
+        const size_t rows = std::min(batch, starts.size() - begin), tokens = rows * seq;
         for (size_t row = 0; row < rows; ++row)
-            read_sequence(corpus_, shape_, sequences[begin + row].page, sequences[begin + row].sequence,
-                          end_token_, std::span(tokens_).subspan(row * seq, seq),
-                          std::span(labels_).subspan(row * seq, seq));
+            read_window(corpus_, starts[begin + row], end_token_, std::span(tokens_).subspan(row * seq, seq),
+                        std::span(labels_).subspan(row * seq, seq));
         const std::span<const int32_t> labels = std::span(labels_).first(tokens);
         const Llama::Pending next = pass(std::span<const int32_t>(tokens_).first(tokens), labels);
         add_last();
@@ -45,15 +50,23 @@ MeanLoss::Sum MeanLoss::over_batches(std::span<const SequenceId> sequences, Pass
 }
 
 double MeanLoss::operator()(Tensor weights, std::span<const SequenceId> sequences) {
-    const Sum sum = over_batches(
-        sequences, [&](auto tokens, auto labels) { return model_.losses(weights, tokens, labels); });
+    return at(weights, starts_of(sequences));
+}
+
+double MeanLoss::at(Tensor weights, std::span<const int64_t> starts) {
+    const Sum sum =
+        over_batches(starts, [&](auto tokens, auto labels) { return model_.losses(weights, tokens, labels); });
     if (sum.counted == 0)
-        fail(ExitCode::input, "mean loss: {} sequences without a single target to predict", sequences.size());
+        fail(ExitCode::input, "mean loss: {} sequences without a single target to predict", starts.size());
     return sum.loss / static_cast<double>(sum.counted);
 }
 
 MeanLoss::Sum MeanLoss::with_gradient(Tensor weights, std::span<const SequenceId> sequences, Tensor grads) {
-    return over_batches(sequences, [&](auto tokens, auto labels) {
+    return with_gradient_at(weights, starts_of(sequences), grads);
+}
+
+MeanLoss::Sum MeanLoss::with_gradient_at(Tensor weights, std::span<const int64_t> starts, Tensor grads) {
+    return over_batches(starts, [&](auto tokens, auto labels) {
         return model_.forward_backward(weights, grads, tokens, labels, 1.0f);
     });
 }

@@ -26,8 +26,14 @@ void require_memory(const Device& device, int64_t bytes, int64_t batch,
     const std::string advice = fits > 0 ? fmt::format("the largest batch that fits is {}", fits)
                                         : "not even one sequence fits: use shorter ones or a smaller model";
     fail(device.shares_host_memory() ? ExitCode::storage : ExitCode::device,
-         "a batch of {} needs {:.0f} MiB for activations, {:.0f} MiB are free on {}; {}", batch, mib(bytes), mib(available),
+         "a batch of {} needs {:.0f} MiB, {:.0f} MiB are free on {}; {}", batch, mib(bytes), mib(available),
          device.description(), advice);
+}
+
+int64_t MemoryPlan::fixed_bytes() const {
+    const int64_t weights = parameter_count * bytes_of(compute), fp32 = parameter_count * bytes_of(DType::f32);
+    if (pass == Pass::inference) return weights;
+    return weights + (compute != DType::f32 ? fp32 : 0) + fp32 + optimizer_bytes;
 }
 
 std::string MemoryPlan::table(int64_t batch) const {
@@ -50,11 +56,13 @@ std::string MemoryPlan::table(int64_t batch) const {
     line(fmt::format("weights ({})", name_of(compute)), weight_bytes), text += '\n';
     if (master) line("master weights (f32)", fp32_bytes), text += '\n';
     if (training) line("gradients (f32)", fp32_bytes), text += '\n';
+    if (optimizer_bytes > 0) line("optimiser (f32)", optimizer_bytes), text += '\n';
     for (const auto& group : groups)
         line(group.name, group.bytes), text += fmt::format("{:>16.3f}\n", mib(group.bytes) / sequences);
     line("all activations", activation_bytes),
         text += fmt::format("{:>16.3f}\n", mib(activation_bytes) / sequences);
-    line("in all, before the optimiser", activation_bytes + weight_bytes + (training + master) * fp32_bytes), text += '\n';
+    line(training && optimizer_bytes == 0 ? "in all, before the optimiser" : "in all", activation_bytes + fixed_bytes()),
+        text += '\n';
     return text;
 }
 

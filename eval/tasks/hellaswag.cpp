@@ -9,12 +9,11 @@ namespace {
 // re.sub(r"\[.*?\]", "", text): marks of the WikiHow part, e.g. "[header]".
 std::string without_brackets(std::string_view text) {
     std::string out;
-    for (size_t at = 0; at < text.size();) {
-        const size_t close = text[at] == '[' ? text.find_first_of("]\n", at) : text.npos;
-        if (close != text.npos && text[close] == ']')
-            at = close + 1;
-        else
-            out += text[at++];
+    while (!text.empty()) {
+        const size_t open = text.find('['), close = text.find_first_of("]\n", std::min(open, text.size()));
+        const bool mark = close != text.npos && text[close] == ']';
+        out += text.substr(0, mark ? open : close);
+        text.remove_prefix(mark ? close + 1 : std::min(close, text.size()));
     }
     return out;
 }

@@ -306,6 +306,25 @@ OpCase adamw(DType compute, int64_t size) {
     return result;
 }
 
+OpCase sgd(DType compute, int64_t size, bool with_momentum) {
+    const bool rounded = compute == DType::bf16;
+    OpCase result{
+        .op = "sgd",
+        .shape = fmt::format("{}{}", size, with_momentum ? "" : "-plain"),
+        .tensors = {normal("params", DType::f32, {size}, 1, Role::in_out), normal("grads", DType::f32, {size}, 3)},
+        .run =
+            [=](const Ops& ops, Stream& stream, const CaseTensors& t) {
+                ops.sgd(stream, t["params"], rounded ? t["weights"] : Tensor(), with_momentum ? t["momentum"] : Tensor(),
+                        t["grads"], {.lr = 1e-2f, .momentum = 0.9f, .weight_decay = 0.1f, .grad_scale = 0.37f});
+            },
+        .bytes = count((with_momentum ? 20 : 12) + (rounded ? 2 : 0), size),
+        .items = count(size),
+        .item = "parameters"};
+    if (with_momentum) result.tensors.push_back(normal("momentum", DType::f32, {size}, 2, Role::in_out));
+    if (rounded) result.tensors.push_back(output("weights", DType::bf16, {size}));
+    return result;
+}
+
 OpCase round_weights(int64_t size) {
     return {.op = "round_weights",
             .shape = fmt::format("{}", size),
@@ -394,6 +413,8 @@ std::vector<OpCase> elementwise_cases(DType compute, CaseSizes sizes) {
     }
     for (int64_t size : s.lengths) {
         cases.push_back(adamw(compute, size));
+        cases.push_back(sgd(compute, size, true));
+        cases.push_back(sgd(compute, size, false));
         cases.push_back(round_weights(size));
         cases.push_back(sum_of_squares(size));
     }

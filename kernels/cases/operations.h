@@ -21,6 +21,7 @@
     X(cross_entropy_fused)    \
     X(loss_eval)              \
     X(adamw)                  \
+    X(sgd)                    \
     X(round_weights)          \
     X(sum_of_squares)         \
     X(dct_encode)             \

@@ -36,6 +36,8 @@ void loss_eval(Stream&, Tensor losses, Tensor greedy, Tensor hidden, Tensor head
 // adamw.cu
 void adamw(Stream&, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step);
 void round_weights(Stream&, Tensor weights, Tensor params);
+// sgd.cu
+void sgd(Stream&, Tensor params, Tensor weights, Tensor momentum, Tensor grads, SgdStep step);
 // sum_of_squares.cu
 double sum_of_squares(Stream&, Tensor x);
 // dct.cu

@@ -24,6 +24,7 @@ const Ops& ops() {
         .cross_entropy_fused = cross_entropy_fused,
         .loss_eval = loss_eval,
         .adamw = adamw,
+        .sgd = sgd,
         .round_weights = round_weights,
         .sum_of_squares = sum_of_squares,
         .dct_encode = dct_encode,

@@ -1,6 +1,7 @@
 #include "net/s3/xml.h"
 
 #include "base/error.h"
+#include "tokenizer/utf8.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -30,23 +31,6 @@ std::string_view without_prefix(std::string_view name) {
 bool is_character(uint32_t code) {
     if (code < 0x20) return code == '\t' || code == '\n' || code == '\r';
     return code < 0xd800 || (code > 0xdfff && code < 0xfffe) || (code > 0xffff && code <= 0x10ffff);
-}
-
-void append_utf8(std::string& out, uint32_t code) {
-    const auto put = [&out](uint32_t byte) { out.push_back(static_cast<char>(byte)); };
-    if (code < 0x80) return put(code);
-    if (code < 0x800) {
-        put(0xc0 | code >> 6);
-    } else {
-        if (code < 0x10000) {
-            put(0xe0 | code >> 12);
-        } else {
-            put(0xf0 | code >> 18);
-            put(0x80 | (code >> 12 & 0x3f));
-        }
-        put(0x80 | (code >> 6 & 0x3f));
-    }
-    put(0x80 | (code & 0x3f));
 }
 
 // One pass from left to right; what is open waits on a stack, so that nesting costs no recursion.

@@ -52,10 +52,27 @@ TEST_CASE("new folder: only an empty one is replaced") {
     fs::create_symlink("nowhere", scratch.path() / "link");
     CHECK(refused(scratch.path() / "link") == ExitCode::usage);
 
+    fs::create_directory(scratch.path() / "other");
+    fs::create_symlink("other", scratch.path() / "to other");
+    NewFolder linked(scratch.path() / "to other" / "");
+    linked.commit();
+    CHECK(fs::is_symlink(scratch.path() / "to other"));
+    CHECK(refused("") == ExitCode::usage);
+
     // What came in meanwhile stays.
     NewFolder late(scratch.path() / "late");
     fs::create_directory(scratch.path() / "late");
     write_file(scratch.path() / "late" / "file", as_bytes("text"));
     CHECK_THROWS_AS(late.commit(), Error);
     CHECK(fs::exists(scratch.path() / "late" / "file"));
+}
+
+TEST_CASE("new folder: not in the place of the working folder") {
+    const TemporaryFolder scratch;
+    const fs::path before = fs::current_path();
+    fs::current_path(scratch.path());
+    const ExitCode here = refused("."), by_name = refused(scratch.path());
+    fs::current_path(before);
+    CHECK(here == ExitCode::usage);
+    CHECK(by_name == ExitCode::usage);
 }

@@ -32,7 +32,7 @@ std::string story(const char* file, const std::string& prompt, int64_t tokens, d
     Sampler sampler({.temperature = temperature});
     CharacterStream stream(CharacterStream::Controls::keep);
     std::string text = stream.add(prompt);
-    const GenerateOptions options{tokens, shared_vocabulary(model, *tokenizer), stop_tokens(model, *tokenizer)};
+    const GenerateOptions options{tokens, tokenizer->vocab_size(), stop_tokens(model, *tokenizer)};
     generate(decoder, flat(model.params), sampler, decoder.feed(flat(model.params), begin), options,
              [&](int32_t token) {
                  text += stream.add(text.empty() ? tokenizer->decode({token}) : tokenizer->token_text(token));

@@ -32,6 +32,8 @@ TEST_CASE("rows that are not objects of JSON are refused with their line") {
     }
     CHECK(refusal([] { texts("\n \n"); }).find("no rows") != std::string::npos);
     CHECK(refusal([] { texts(std::string(200'000, '[')); }).find("line 1") != std::string::npos);
+    const std::string deep = "{\"t\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
+    CHECK(refusal([&] { texts(deep); }) == "f.jsonl line 1: nested deeper than 16 levels");
 }
 
 TEST_CASE("a file of labels goes along with the rows") {

@@ -206,9 +206,10 @@ TEST_CASE("files that are none of answers are refused and left alone") {
     write_file(sample.options.rows, {});
     sample.run();
     const std::string good = sample.rows();
+    const std::string deep = "{\"begin\":\"piqa\",\"x\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
     for (const char* line :
-         {"3", "{}", "{\"task\":1,\"i\":0}", "{\"task\":\"piqa\"}", "{\"begin\":[]}", "{\"task\":\"piqa\",\"i\":1}",
-          "{\"task\":\"piqa\",\"i\":0,\"ll\":[1],\"is_greedy\":[true],\"n_cont\":[1]}",
+         {deep.c_str(), "3", "{}", "{\"task\":1,\"i\":0}", "{\"task\":\"piqa\"}", "{\"begin\":[]}",
+          "{\"task\":\"piqa\",\"i\":1}", "{\"task\":\"piqa\",\"i\":0,\"ll\":[1],\"is_greedy\":[true],\"n_cont\":[1]}",
           "{\"task\":\"piqa\",\"i\":0,\"ll\":[\"x\",1],\"is_greedy\":[true,true],\"n_cont\":[5,2]}"}) {
         CAPTURE(line);
         write_file(sample.options.rows, as_bytes(good + line + "\n"));
@@ -227,7 +228,8 @@ TEST_CASE("model and tokenizer must fit each other") {
     for (const int64_t rows : {258, 300}) {
         sample.model.config.vocab_size = rows;
         sample.model.params = genesis_weights(sample.model.config, 1);
-        CHECK(sample.refused().find("259 tokens, but the model " + std::to_string(rows)) != std::string::npos);
+        CHECK(sample.refused().find("259 tokens, but the model's vocabulary " + std::to_string(rows)) !=
+              std::string::npos);
     }
 }
 
@@ -359,4 +361,17 @@ TEST_CASE("the report has what is needed to repeat the figures") {
     CHECK(report["options"]["length"] == 64);
     CHECK(report["options"]["prefix"] == ToyTokenizer::begin);
     CHECK(report["model"]["sha256"].get<std::string>().size() == 64);
+}
+
+TEST_CASE("an empty context begins with the tokenizer's own token, as in the harness, before the model's") {
+    struct EndOnly : ToyTokenizer {
+        int32_t begin_token() const override { return -1; }
+    };
+    Sample sample;
+    sample.model.begin_token = 'x';
+    const auto prefix_with = [&](const Tokenizer& tokenizer) {
+        return Session(sample.model, tokenizer, sample.options).report({}, "program")["options"]["prefix"];
+    };
+    CHECK(prefix_with(EndOnly()) == ToyTokenizer::end);
+    CHECK(prefix_with(ToyTokenizer(false)) == 'x');
 }

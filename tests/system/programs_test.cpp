@@ -2,11 +2,11 @@
 #include "base/file.h"
 #include "tools/swarm/processes.h"
 #include "tests/node/sample.h"
+#include "tests/process.h"
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,53 +17,9 @@
 #include <thread>
 
 using namespace templar;
+using namespace templar::test;
 
 namespace {
-
-std::string program(const std::string& name) {
-    return std::string(TEMPLAR_BIN_DIR) + "/" + name;
-}
-
-struct Result {
-    int code;
-    std::string output;  // stdout and stderr
-};
-
-pid_t spawn(const std::vector<std::string>& argv, const std::filesystem::path& log,
-            int64_t file_size_limit = 0) {
-    std::vector<char*> pointers;
-    for (const std::string& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
-    pointers.push_back(nullptr);
-    const pid_t pid = ::fork();
-    if (pid != 0) return pid;
-    ::setpgid(0, 0);
-    if (!::freopen(log.c_str(), "a", stdout) || !::freopen(log.c_str(), "a", stderr)) ::_exit(126);
-    if (file_size_limit > 0) {
-        // Stands for a full disk: writing past the limit fails (EFBIG) instead of killing the process.
-        const rlimit limit{static_cast<rlim_t>(file_size_limit), static_cast<rlim_t>(file_size_limit)};
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-        std::signal(SIGXFSZ, SIG_IGN);
-    }
-    ::execv(pointers[0], pointers.data());
-    ::_exit(127);
-}
-
-int wait_for(pid_t pid) {
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-Result run(const std::vector<std::string>& argv, const std::filesystem::path& folder,
-           int64_t file_size_limit = 0) {
-    const std::filesystem::path log = folder / ("out-" + to_hex(ByteSpan(random_secret()).first(4)));
-    const int code = wait_for(spawn(argv, log, file_size_limit));
-    return {code, read_text_file(log, 1 << 24)};
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
 
 // Waits until `done` holds; false after a minute.
 bool eventually(const std::function<bool()>& done) {

@@ -1,6 +1,7 @@
 // generate: text from a model, printed as it comes.
 #include "base/file.h"
 #include "eval/generate.h"
+#include "eval/model_weights.h"
 #include "tokenizer/utf8.h"
 #include "tools/device_flags.h"
 #include "tools/program.h"
@@ -68,16 +69,6 @@ std::unique_ptr<Tokenizer> tokenizer_of(const Options& options, const SavedModel
     return load_tokenizer(model.tokenizer);
 }
 
-// The weights on the device, in its compute type.
-DeviceArray weights_on(Device& device, std::span<const float> params) {
-    DeviceArray all(device, params);
-    if (device.compute_type() == DType::f32) return all;
-    DeviceArray rounded(device, device.compute_type(), all.size());
-    device.ops().round_weights(device.stream(), rounded.tensor(), all.tensor());
-    device.wait(device.stream());
-    return rounded;
-}
-
 // Text to standard output, at once.
 class Output {
   public:
@@ -121,7 +112,7 @@ int run(const Options& options) {
     const std::string prompt = prompt_of(options);
     SavedModel model = load_model(options.model);
     const auto tokenizer = tokenizer_of(options, model);
-    const int64_t vocab_size = shared_vocabulary(model, *tokenizer);
+    check_vocabulary(model, tokenizer->vocab_size());
     const std::vector<int32_t> tokens = prompt_tokens(model, *tokenizer, prompt, options.bos);
     const int64_t count = std::ssize(tokens);
     if (count > model.seq)
@@ -129,7 +120,7 @@ int run(const Options& options) {
     if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
 
     const auto device = open_device(options.device);
-    const DeviceArray weights = weights_on(*device, model.params);
+    const ModelWeights weights(*device, model.params);
     if (!device->shares_host_memory()) model.params = {};
     // The last token that is generated is not fed.
     Decoder decoder(*device, model.config, std::min(model.seq, count + std::max<int64_t>(options.tokens - 1, 1)));
@@ -139,7 +130,7 @@ int run(const Options& options) {
     const std::vector<float> logits(after_prompt.begin(), after_prompt.end());
     fmt::print(stderr, "prompt: {}\n", rate(count, seconds_now() - started));
 
-    const GenerateOptions how{options.tokens, vocab_size, stop_tokens(model, *tokenizer)};
+    const GenerateOptions how{options.tokens, tokenizer->vocab_size(), stop_tokens(model, *tokenizer)};
     for (int64_t sample = 0; sample < options.samples; ++sample) {
         SamplerOptions choice = options.sampler;
         choice.seed += static_cast<uint64_t>(sample);

@@ -39,7 +39,9 @@ int main(int argc, char** argv) {
                     return 0;
                 }
                 check_model(model, options->flags.tokenizer);
-                std::fprintf(stderr, "nothing is wrong with it\n");
+                const bool with_tokenizer = !options->flags.tokenizer.empty() || !model.tokenizer.empty();
+                std::fprintf(stderr, "nothing is wrong with it%s\n",
+                             with_tokenizer ? "" : "; no tokenizer is beside it: name one with --tokenizer");
                 return 0;
             };
         },

@@ -49,6 +49,7 @@ void fill_model_ops(Ops& ops) {
     ops.cross_entropy_fused = cross_entropy_fused;
     ops.loss_eval = loss_eval;
     ops.adamw = adamw;
+    ops.sgd = sgd;
     ops.round_weights = round_weights;
     ops.sum_of_squares = sum_of_squares;
 }

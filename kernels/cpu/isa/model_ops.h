@@ -38,6 +38,7 @@ void cross_entropy_fused(Stream&, Tensor losses, Tensor logits, Tensor labels, f
 void loss_eval(Stream&, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels, Tensor scratch);
 
 void adamw(Stream&, Tensor params, Tensor weights, Tensor m, Tensor v, Tensor grads, AdamWStep step);
+void sgd(Stream&, Tensor params, Tensor weights, Tensor momentum, Tensor grads, SgdStep step);
 void round_weights(Stream&, Tensor weights, Tensor params);
 double sum_of_squares(Stream&, Tensor x);
 
