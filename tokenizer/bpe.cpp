@@ -1,6 +1,7 @@
 #include "tokenizer/bpe.h"
 
 #include "base/error.h"
+#include "tokenizer/nfc.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/word_cache.h"
@@ -39,6 +40,7 @@ ByteLevelBpe::ByteLevelBpe(Parts parts, std::string_view what)
       begin_token_(parts.begin_token),
       end_token_(parts.end_token),
       split_(parts.split),
+      nfc_(parts.nfc),
       ignore_merges_(parts.ignore_merges) {
     for (const int32_t id : searched_ids_) searched_.add(tokens_[static_cast<size_t>(id)], id);
     const IdOf id_of = index_tokens(what);
@@ -107,6 +109,8 @@ void ByteLevelBpe::encode(std::string_view text, std::vector<int32_t>& out) cons
 }
 
 void ByteLevelBpe::encode_stretch(std::string_view text, std::vector<int32_t>& out) const {
+    std::string normalized;
+    if (nfc_) text = to_nfc(text, normalized);
     WordCache cache(text.size());
     std::vector<int32_t> symbols;
     for (size_t begin = 0, end; begin < text.size(); begin = end) {

@@ -34,11 +34,11 @@ class ByteLevelBpe : public Tokenizer {
     ByteLevelBpe(std::vector<std::string> tokens, std::vector<std::pair<int32_t, int32_t>> merges,
                  std::string end_token);
 
-    // Any bytes can be encoded, and decode gives them back.
+    // Any bytes can be encoded, and decode gives them back; with the normalizer NFC (Qwen2's) it gives NFC of the text.
     using Tokenizer::encode, Tokenizer::decode;
     void encode(std::string_view text, std::vector<int32_t>& out) const override;
     // Before white space that follows an ASCII letter or digit: every pattern splits there, and nothing before it depends
-    // on what follows. (Not after white space: how a run of it is split depends on what follows.)
+    // on what follows, NFC neither. (Not after white space: how a run of it is split depends on what follows.)
     size_t cut(std::string_view text, size_t from) const override;
     std::string decode(std::span<const int32_t> ids) const override;
     std::string token_text(int32_t id) const override { return decode({id}); }
@@ -56,6 +56,7 @@ class ByteLevelBpe : public Tokenizer {
         std::vector<int32_t> searched;  // those of them that are looked for in a text
         int32_t begin_token = -1, end_token = -1;
         Split split = Split::gpt2;
+        bool nfc = false;            // text is put into Unicode's normalisation form C first
         bool ignore_merges = false;  // a pre-token that is a token is not made by merges
     };
     ByteLevelBpe(Parts parts, std::string_view what);
@@ -76,7 +77,7 @@ class ByteLevelBpe : public Tokenizer {
     Prefixes searched_;
     int32_t begin_token_ = -1, end_token_ = -1;
     Split split_ = Split::gpt2;
-    bool ignore_merges_ = false;
+    bool nfc_ = false, ignore_merges_ = false;
     std::array<int32_t, 256> byte_token_{};
     Merges merge_of_;
     WordTable whole_words_;  // pre-tokens that become one token

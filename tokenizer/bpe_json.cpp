@@ -92,7 +92,8 @@ ByteLevelBpe ByteLevelBpe::from_json(std::string_view json, std::string_view wha
 }
 
 ByteLevelBpe ByteLevelBpe::from_json(const Field& file, std::string_view what, const SpecialNames& names) {
-    if (file.has("normalizer")) file.member("normalizer").refuse("null: text is encoded as it is");
+    const bool nfc = file.has("normalizer");
+    if (nfc && !is_of_type(file.member("normalizer"), "NFC")) file.member("normalizer").refuse("null or NFC");
     const Split split = read_split(file.member("pre_tokenizer"));
     if (!is_of_type(file.member("decoder"), "ByteLevel")) file.member("decoder").member("type").refuse("\"ByteLevel\"");
     const Field model = file.member("model");
@@ -100,6 +101,7 @@ ByteLevelBpe ByteLevelBpe::from_json(const Field& file, std::string_view what, c
     check_flag(model, "byte_fallback", false, false);
     Parts parts = parts_of(read_tokenizer_json(file, what, names), what);
     parts.split = split;
+    parts.nfc = nfc;
     parts.ignore_merges = model.has("ignore_merges") && model.member("ignore_merges").boolean();
     return ByteLevelBpe(std::move(parts), what);
 }
@@ -120,7 +122,7 @@ std::string ByteLevelBpe::to_json() const {
     json.begin_token = begin_token_;
     json.end_token = end_token_;
     return write_tokenizer_json(
-        json, {.normalizer = "null",
+        json, {.normalizer = nfc_ ? "{\"type\": \"NFC\"}" : "null",
                .pre_tokenizer = split_json(split_),
                .decoder = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
                           "\"use_regex\": true}",

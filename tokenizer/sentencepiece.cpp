@@ -232,7 +232,7 @@ void SentencePieceBpe::take_merges(const std::vector<std::string>& texts, Ranked
     }
 }
 
-// As sentencepiece's normalizer does it, but that an escaped space stays ' ': nothing else in the result is one.
+// As sentencepiece's normalizer does it, also with its charsmap, but that an escaped space stays ' ': nothing else in the result is one.
 std::string SentencePieceBpe::normalized(std::string_view text) const {
     std::string result;
     // The next piece of normalised text; takes what it stands for from `text`.
@@ -243,6 +243,10 @@ std::string SentencePieceBpe::normalized(std::string_view text) const {
             return front;
         };
         if (const size_t length = user_defined_.longest(text).first; length > 0) return take(length);
+        if (const Charsmap::Rule rule = rules_.charsmap.longest(text); rule.length > 0) {
+            take(rule.length);
+            return rule.replacement;
+        }
         const Utf8Char c = utf8_at(text, 0);
         const std::string_view character = take(static_cast<size_t>(c.length));
         return c.valid ? character : replacement_character;
@@ -265,11 +269,11 @@ std::string SentencePieceBpe::normalized(std::string_view text) const {
 void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) const {
     if (text.empty()) return;
     std::string changed;
-    if (rules_.remove_extra_whitespaces || !user_defined_.empty()) {
+    if (rules_.remove_extra_whitespaces || !user_defined_.empty() || !rules_.charsmap.empty()) {
         if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
         text = changed = normalized(text);
         // Of a text of U+2581 alone the dummy space before it is extra too.
-        if (text.empty() && !rules_.whitespace_as_suffix) return;
+        if (text.empty() && rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix) return;
     }
     if (rules_.add_dummy_prefix)
         text = changed = rules_.whitespace_as_suffix ? std::string(text) + ' ' : ' ' + std::string(text);
@@ -282,7 +286,7 @@ size_t SentencePieceBpe::cut(std::string_view text, size_t from) const {
     const bool fuses =
         !rules_.byte_fallback && !(space && *space < vocab_size());  // an unknown space with what is before it
     const bool apart = !rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix && user_defined_.empty() &&
-                       !has_unused_ && !fuses;
+                       rules_.charsmap.empty() && !has_unused_ && !fuses;
     if (!apart) return text.size();
     for (size_t at = text.find(' ', from); at < text.size(); at = text.find(' ', at + 1))
         if (at > 0 && !joins(text[at - 1], ' ')) return at;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "tokenizer/charsmap.h"
 #include "tokenizer/merges.h"
 #include "tokenizer/prefixes.h"
 #include "tokenizer/tokenizer.h"
@@ -31,6 +32,7 @@ struct SentencePieceRules {
     bool whitespace_as_suffix = false;     // the dummy space goes behind the text
     bool byte_fallback = false;            // a character without a piece becomes its bytes, not <unk>
     std::string begin = "<s>", end = "</s>";
+    Charsmap charsmap{};  // rewrites text before anything else but finding user-defined pieces
 };
 
 class SentencePieceBpe : public Tokenizer {

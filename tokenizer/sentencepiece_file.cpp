@@ -44,16 +44,13 @@ void require_bpe(uint64_t kind, std::string_view what) {
 }
 
 void read_normalizer_spec(ByteSpan message, std::string_view what, SentencePieceRules& rules) {
-    std::string_view name, charsmap;
     for (ProtobufReader reader(message, what); reader.next();) {
-        if (reader.field() == 1) name = reader.text();
-        if (reader.field() == 2) charsmap = reader.text();
+        if (reader.field() == 2 && !reader.bytes().empty())
+            rules.charsmap = Charsmap(reader.bytes(), fmt::format("{}: precompiled_charsmap", what));
         if (reader.field() == 3) rules.add_dummy_prefix = reader.boolean();
         if (reader.field() == 4) rules.remove_extra_whitespaces = reader.boolean();
         if (reader.field() == 5) rules.escape_whitespaces = reader.boolean();
     }
-    if (!charsmap.empty())
-        fail(ExitCode::input, "{}: normalization '{}' with a precompiled_charsmap, expected 'identity'", what, name);
 }
 
 }  // namespace

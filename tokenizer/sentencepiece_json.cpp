@@ -91,6 +91,7 @@ std::string SentencePieceBpe::to_json() const {
              "does: {}",
              why);
     };
+    if (!rules_.charsmap.empty()) refuse("a precompiled_charsmap");
     if (rules_.remove_extra_whitespaces) refuse("remove_extra_whitespaces");
     if (rules_.whitespace_as_suffix) refuse("treat_whitespace_as_suffix");
     if (!rules_.escape_whitespaces) refuse("no escape_whitespaces");

@@ -5,7 +5,7 @@
 #   install_deps.sh s3    also a real S3 server for tests and demos (tools/s3_server.sh)
 set -eu
 
-packages="g++ make cmake libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libcurl4-openssl-dev libdnnl-dev doctest-dev zlib1g-dev libzstd-dev"
+packages="g++ make cmake libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libcurl4-openssl-dev libdnnl-dev doctest-dev zlib1g-dev libzstd-dev libutf8proc-dev"
 case "$#-${1-}" in
 0-) ;;
 1-s3) packages="$packages radosgw ceph-mon ceph-osd ceph-common curl" ;;

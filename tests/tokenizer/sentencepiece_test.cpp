@@ -222,6 +222,64 @@ TEST_CASE("sentencepiece: tokenizer.json is written, read, the same") {
     CHECK_THROWS_WITH_AS(load_tokenizer(folder.path()), doctest::Contains("'<end>'"), Error);
 }
 
+namespace {
+
+// A double array with the rules A -> "b", AB -> "" and ! -> "  ".
+std::string small_charsmap() {
+    std::vector<uint32_t> units(0x400);
+    constexpr uint32_t has_leaf = 0x100, leaf = 0x80000000;
+    units[0] = 0x100 << 10;
+    units[0x100 ^ 'A'] = (0x141 ^ 0x200) << 10 | has_leaf | 'A';
+    units[0x200] = leaf | 0;
+    units[0x200 ^ 'B'] = (0x242 ^ 0x300) << 10 | has_leaf | 'B';
+    units[0x300] = leaf | 1;
+    units[0x100 ^ '!'] = (0x121 ^ 0x380) << 10 | has_leaf | '!';
+    units[0x380] = leaf | 3;
+    ByteWriter bytes;
+    bytes.put(static_cast<uint32_t>(4 * units.size()));
+    for (const uint32_t unit : units) bytes.put(unit);
+    return std::string(as_text(bytes.bytes())) + std::string("b\0\0  \0", 6);
+}
+
+}  // namespace
+
+TEST_CASE("sentencepiece: a precompiled_charsmap rewrites the longest beginning it has a rule for") {
+    const auto with = [](const std::string& map, bool remove_extra) {
+        return read(small_model() + normalizer(true, remove_extra) + message(3, message(2, map)));
+    };
+    const SentencePieceBpe plain = read(small_model()), tokenizer = with(small_charsmap(), false);
+    CHECK(tokenizer.encode("aAc") == plain.encode("abc"));
+    CHECK(tokenizer.encode("aABcAAB") == plain.encode("acb"));
+    CHECK(tokenizer.encode("a!b") == plain.encode("a  b"));
+    CHECK(tokenizer.encode("AB") == Ids{259});  // the dummy space alone
+    CHECK(tokenizer.cut("a a a", 1) == 5);
+    CHECK_THROWS_WITH_AS(tokenizer.to_json(), doctest::Contains("precompiled_charsmap"), Error);
+    const SentencePieceBpe trimming = with(small_charsmap(), true);
+    CHECK(trimming.encode("!a !b!") == plain.encode("a b"));
+    CHECK(trimming.encode("AB").empty());
+}
+
+TEST_CASE("sentencepiece: broken charsmaps are refused, or have fewer rules") {
+    const std::string map = small_charsmap();
+    for (const size_t size : {1, 4, 5, 100, 4099})
+        check_error(small_model() + message(3, message(2, map.substr(0, size))), "precompiled_charsmap");
+    check_error(small_model() + message(3, message(2, std::string(8, '\0'))), "a table of 0 bytes");
+    const std::string text = "aABcAAB!\xff a";
+    for (uint64_t seed = 1; seed < 300; ++seed) {
+        std::string broken = map;
+        const std::string noise = random_bytes(64, seed);
+        for (size_t i = 0; i + 3 < noise.size(); i += 4) {
+            const auto byte = [&](size_t j) { return static_cast<size_t>(static_cast<uint8_t>(noise[i + j])); };
+            broken[4 + (byte(0) << 8 | byte(1)) % (broken.size() - 4)] = noise[i + 2];
+            broken[4 + 4 * (i % 8 < 4 ? size_t{0x141} : size_t{0x121}) + byte(3) % 4] = noise[i + 2];
+        }
+        const Ids ids = read(small_model() + message(3, message(2, broken))).encode(text);
+        CHECK(ids.size() <= 3 * text.size() + 16);
+    }
+    CHECK(read(small_model() + message(3, message(2, map.substr(0, 4100)))).encode("aA") ==
+          read(small_model()).encode("aA"));  // rules without a replacement
+}
+
 TEST_CASE("sentencepiece: models that do not fit are refused, and the reason named") {
     const std::string model = small_model();
     check_error("", "model_type 1 (Unigram)");
