@@ -68,7 +68,7 @@ TEST_CASE("saved model: values that are no numbers are found") {
     model.origin = "a model";
     model.params = random_values(static_cast<size_t>(parameter_count(model.config)));
     check_finite(model);
-    const Parameter& norm = llama_parameters(model.config).back();
+    const Parameter norm = llama_parameters(model.config).back();
     model.params.back() = std::numeric_limits<float>::quiet_NaN();
     model.params[static_cast<size_t>(norm.offset)] = -std::numeric_limits<float>::infinity();
     CHECK(refusal([&] { check_finite(model); }) ==
