@@ -16,9 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t max_name_bytes = 512;
-constexpr const char* metadata_key = "__metadata__";
-
 // The format's types. Only the first three are ever used here: the others may stand in a file beside them.
 struct StoredType {
     std::string_view name;

@@ -18,6 +18,9 @@ using Metadata = std::map<std::string, std::string>;
 
 // For the headers of models: room for nine thousand tensors, and a bound on what a stranger's file may cost.
 inline constexpr int64_t max_header_bytes = 1 << 20;
+// Of a tensor's name, and the one name that a tensor cannot have.
+inline constexpr size_t max_name_bytes = 512;
+inline constexpr const char* metadata_key = "__metadata__";
 
 // A tensor to be written.
 struct NamedTensor {

@@ -12,9 +12,7 @@ namespace templar {
 
 namespace {
 
-constexpr size_t max_name_bytes = 512;
 constexpr size_t block_values = 1 << 18;  // converted and written at once: stays in the cache
-constexpr const char* metadata_key = "__metadata__";
 
 using Sink = std::function<void(ByteSpan)>;
 

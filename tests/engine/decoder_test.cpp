@@ -6,33 +6,16 @@
 #include "tests/cpu.h"
 #include "tests/distance.h"
 #include "tests/engine/allocation_count.h"
+#include "tests/engine/small_model.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 
 using namespace templar;
-using test::cpu, test::distance, test::flat;
+using test::cpu, test::distance, test::flat, test::random_weights, test::small_config;
 
 namespace {
-
-LlamaConfig small_config(bool tied = false) {
-    return {.vocab_size = 61,
-            .hidden_size = 24,
-            .intermediate_size = 40,
-            .layers = 2,
-            .heads = 4,
-            .kv_heads = 2,
-            .head_dim = 8,
-            .tie_word_embeddings = tied};
-}
-
-std::vector<float> random_weights(const LlamaConfig& config) {
-    CounterRng rng(sha256(as_bytes("weights")));
-    std::vector<float> weights(static_cast<size_t>(parameter_count(config)));
-    for (float& weight : weights) weight = static_cast<float>(0.25 * rng.normal());
-    return weights;
-}
 
 std::vector<int32_t> random_tokens(const LlamaConfig& config, int64_t count, const char* key = "tokens") {
     CounterRng rng(sha256(as_bytes(key)));
@@ -61,7 +44,7 @@ std::span<const float> row(const std::vector<float>& logits, size_t i) {
 TEST_CASE("a decoder's logits are the model's, fed token by token, in parts or at once") {
     for (const bool tied : {false, true}) {
         const LlamaConfig config = small_config(tied);
-        const std::vector<float> params = random_weights(config);
+        const std::vector<float> params = random_weights(config, "weights");
         const std::vector<int32_t> tokens = random_tokens(config, 300);  // more than go through the layers at once
         const std::vector<float> want = all_logits(config, params, tokens);
         for (const size_t at_a_time : {size_t{1}, size_t{7}, size_t{256}, tokens.size()}) {
@@ -80,7 +63,7 @@ TEST_CASE("a decoder's logits are the model's, fed token by token, in parts or a
 
 TEST_CASE("any number of threads decodes the same bits") {
     const LlamaConfig config = small_config();
-    const std::vector<float> params = random_weights(config);
+    const std::vector<float> params = random_weights(config, "weights");
     const std::vector<int32_t> tokens = random_tokens(config, 20);
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3}) {
@@ -99,7 +82,7 @@ TEST_CASE("any number of threads decodes the same bits") {
 
 TEST_CASE("a decoder rewound goes on as if the rest had never been") {
     const LlamaConfig config = small_config();
-    const std::vector<float> params = random_weights(config);
+    const std::vector<float> params = random_weights(config, "weights");
     const std::vector<int32_t> tokens = random_tokens(config, 12), others = random_tokens(config, 12, "others");
     Decoder decoder(cpu(), config, 12), straight(cpu(), config, 12);
     const auto copy = [](std::span<const float> logits) { return std::vector(logits.begin(), logits.end()); };
@@ -123,7 +106,7 @@ TEST_CASE("a decoder rewound goes on as if the rest had never been") {
 
 TEST_CASE("a decoder refuses what does not fit, and has appended nothing") {
     const LlamaConfig config = small_config();
-    const std::vector<float> params = random_weights(config), few(params.size() - 1);
+    const std::vector<float> params = random_weights(config, "weights"), few(params.size() - 1);
     Decoder decoder(cpu(), config, 4);
     CHECK(decoder.capacity() == 4);
     const std::vector<int32_t> tokens = {1, 2, 3};
@@ -160,7 +143,7 @@ TEST_CASE("impossible decoders are refused") {
 
 TEST_CASE("decoding allocates nothing") {
     const LlamaConfig config = small_config();
-    const std::vector<float> params = random_weights(config);
+    const std::vector<float> params = random_weights(config, "weights");
     const std::vector<int32_t> tokens = random_tokens(config, 20);
     Decoder decoder(cpu(2), config, 20);
     const auto all = [&] {

@@ -6,6 +6,7 @@
 #include "tests/distance.h"
 #include "tests/engine/allocation_count.h"
 #include "tests/cpu.h"
+#include "tests/engine/small_model.h"
 
 #include <doctest/doctest.h>
 
@@ -15,31 +16,9 @@
 #include <numeric>
 
 using namespace templar;
-using test::cpu, test::distance, test::flat, test::values;
+using test::cpu, test::distance, test::flat, test::random_weights, test::small_config, test::values;
 
 namespace {
-
-LlamaConfig small_config(bool tied = false) {
-    return {.vocab_size = 61,
-            .hidden_size = 24,
-            .intermediate_size = 40,
-            .layers = 2,
-            .heads = 4,
-            .kv_heads = 2,
-            .head_dim = 8,
-            .tie_word_embeddings = tied};
-}
-
-// Larger than the genesis weights, so that every part of the model has a gradient worth measuring.
-std::vector<float> random_weights(const LlamaConfig& config, const char* key) {
-    CounterRng rng(sha256(as_bytes(key)));
-    std::vector<float> weights(static_cast<size_t>(parameter_count(config)));
-    for (const Parameter& parameter : llama_parameters(config))
-        for (int64_t i = 0; i < parameter.numel; ++i)
-            weights[static_cast<size_t>(parameter.offset + i)] = static_cast<float>(
-                parameter.shape.size() == 1 ? 1 + 0.1 * rng.normal() : 0.25 * rng.normal());
-    return weights;
-}
 
 struct Batch {
     std::vector<int32_t> tokens, labels;

@@ -1,7 +1,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/temporary_folder.h"
-#include "tests/tokenizer/text.h"
+#include "tests/tokenizer/files.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/shards.h"
 
@@ -14,7 +14,7 @@
 #include <set>
 
 using namespace templar;
-using templar::testing::sample_text;
+using templar::testing::error_of, templar::testing::sample_text;
 namespace fs = std::filesystem;
 
 namespace {
@@ -37,19 +37,6 @@ const Tokenizer& trained() {
     }();
     return tokenizer;
 }
-
-template <class Function>
-std::string error_of(ExitCode code, const Function& function) {
-    try {
-        function();
-    } catch (const Error& error) {
-        CHECK(error.code() == code);
-        return error.what();
-    }
-    return "no error";
-}
-
-#define CHECK_MESSAGE_HAS(message, part) CHECK_MESSAGE((message).find(part) != std::string::npos, message)
 
 std::vector<int32_t> tokens_of(const Manifest& manifest, const fs::path& folder, const std::string& split) {
     std::vector<int32_t> ids;
@@ -97,11 +84,11 @@ TEST_CASE("held out: whole documents from the end, or the end of one, after a li
     CHECK(divided({nine}, 0) == "xxxxxxxxx#||");
 
     for (const double share : {1.0, -0.5, 2.0, std::numeric_limits<double>::quiet_NaN()})
-        CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({lines}, share); }), "heldout share");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({"abcd"}, 0.1); }),
+        CHECK_HAS(error_of(ExitCode::input, [&] { divided({lines}, share); }), "heldout share");
+    CHECK_HAS(error_of(ExitCode::input, [&] { divided({"abcd"}, 0.1); }),
                       "cannot hold out 0.1 of 5 tokens: the heldout part would be empty");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({"x"}, 0.9); }), "part would be empty");
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { divided({}, 0.5); }), "nothing to encode");
+    CHECK_HAS(error_of(ExitCode::input, [&] { divided({"x"}, 0.9); }), "part would be empty");
+    CHECK_HAS(error_of(ExitCode::input, [&] { divided({}, 0.5); }), "nothing to encode");
 }
 
 TEST_CASE("a shard byte by byte") {
@@ -221,11 +208,11 @@ TEST_CASE("write_shards refuses what would not make a corpus") {
         tokens.emplace_back(1, static_cast<char>(static_cast<uint8_t>(byte)));
     const ShardOptions options{.heldout_share = 0.5};
     const auto none = [&] { write_shards(ByteLevelBpe(tokens, {}, ""), {"a", "b"}, folder.path(), options); };
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, none), "no token that ends a document");
-    CHECK_MESSAGE_HAS(
+    CHECK_HAS(error_of(ExitCode::input, none), "no token that ends a document");
+    CHECK_HAS(
         error_of(ExitCode::input, [&] { write_shards(trained(), {"a"}, folder.path(), options); }),
         "would be empty");
-    CHECK_MESSAGE_HAS(
+    CHECK_HAS(
         error_of(ExitCode::input,
                  [&] {
                      write_shards(trained(), {"a", "b"}, folder.path(), {.shard_tokens = 0});
@@ -233,7 +220,7 @@ TEST_CASE("write_shards refuses what would not make a corpus") {
         "0 tokens per shard");
     CHECK(!folder.files().contains("manifest.json"));
     write_file(folder.path() / "file", as_bytes("x"));
-    CHECK_MESSAGE_HAS(error_of(ExitCode::storage,
+    CHECK_HAS(error_of(ExitCode::storage,
                                [&] {
                                    write_shards(trained(), {"a", "b"}, folder.path() / "file" / "x", options);
                                }),
@@ -255,18 +242,18 @@ TEST_CASE("damaged, missing and swapped shards are found") {
         Bytes bad = good;
         bad[at] ^= 1;
         write_file(first, bad);
-        CHECK_MESSAGE_HAS(check(), "train_000000.bin has SHA-256");
+        CHECK_HAS(check(), "train_000000.bin has SHA-256");
     }
     write_file(first, ByteSpan(good).first(good.size() - 2));
-    CHECK_MESSAGE_HAS(check(), "expected 3024 (1000 tokens)");
+    CHECK_HAS(check(), "expected 3024 (1000 tokens)");
     write_file(first, read_file(second, 1 << 20));
-    CHECK_MESSAGE_HAS(check(), "train_000000.bin has SHA-256");
+    CHECK_HAS(check(), "train_000000.bin has SHA-256");
     fs::remove(first);
-    CHECK_MESSAGE_HAS(check(), "cannot open");
+    CHECK_HAS(check(), "cannot open");
     fs::create_directory(first);
-    CHECK_MESSAGE_HAS(check(), "not a regular file");
+    CHECK_HAS(check(), "not a regular file");
     manifest.shards[0].file = "../train_000000.bin";
-    CHECK_MESSAGE_HAS(check(), "not a plain one");
+    CHECK_HAS(check(), "not a plain one");
 }
 
 TEST_CASE("read_shard names what is wrong") {
@@ -284,13 +271,13 @@ TEST_CASE("read_shard names what is wrong") {
     };
     CHECK(error_with(1024, 5) == "no error");
     CHECK(read_shard(path, 300) == std::vector<int32_t>{5, 9});
-    CHECK_MESSAGE_HAS(error_with(0, 0), "not a token shard");
-    CHECK_MESSAGE_HAS(error_with(4, 7), "version 7, expected 1");
-    CHECK_MESSAGE_HAS(error_with(8, 3), "says it has 3 tokens");
-    CHECK_MESSAGE_HAS(error_with(11, 0xff), "tokens, but has 1028 bytes");
-    CHECK_MESSAGE_HAS(error_with(1025, 2), "token 512, expected less than 300");
+    CHECK_HAS(error_with(0, 0), "not a token shard");
+    CHECK_HAS(error_with(4, 7), "version 7, expected 1");
+    CHECK_HAS(error_with(8, 3), "says it has 3 tokens");
+    CHECK_HAS(error_with(11, 0xff), "tokens, but has 1028 bytes");
+    CHECK_HAS(error_with(1025, 2), "token 512, expected less than 300");
     write_file(path, ByteSpan(good).first(900));
-    CHECK_MESSAGE_HAS(error_of(ExitCode::input, [&] { read_shard(path, 300); }), "900 bytes, too few");
+    CHECK_HAS(error_of(ExitCode::input, [&] { read_shard(path, 300); }), "900 bytes, too few");
 }
 
 TEST_CASE("manifest.json is read strictly") {
@@ -308,37 +295,37 @@ TEST_CASE("manifest.json is read strictly") {
         return error_of(ExitCode::input, [&] { manifest_from_json(bad, "m.json"); });
     };
     CHECK(error_with("300", "301") == "no error");
-    CHECK_MESSAGE_HAS(error_with("version 1", "version 2"),
+    CHECK_HAS(error_with("version 1", "version 2"),
                       "m.json: format: expected \"templar.cpp token shards, version 1\"");
-    CHECK_MESSAGE_HAS(error_with("\"tokenizer\"", "\"tokeniser\""),
+    CHECK_HAS(error_with("\"tokenizer\"", "\"tokeniser\""),
                       "m.json: tokenizer: expected this key, found none");
     const std::string tokenizer = "\"tokenizer\": \"";
     for (const std::string& name : {"b" + hash, std::string(64, 'g'), std::string(64, 'A')})
-        CHECK_MESSAGE_HAS(error_with(tokenizer + hash, tokenizer + name),
+        CHECK_HAS(error_with(tokenizer + hash, tokenizer + name),
                           "m.json: tokenizer: expected 64 lower-case");
     const std::string sha256 = "\"sha256\": \"";
-    CHECK_MESSAGE_HAS(error_with(sha256 + hash, sha256 + "b" + hash),
+    CHECK_HAS(error_with(sha256 + hash, sha256 + "b" + hash),
                       "m.json: shards[0].sha256: expected 64 lower-case");
-    CHECK_MESSAGE_HAS(error_with("300", "0"), "m.json: vocab_size");
-    CHECK_MESSAGE_HAS(error_with("300", "300.0"), "m.json: vocab_size");
-    CHECK_MESSAGE_HAS(error_with("299", "300"),
+    CHECK_HAS(error_with("300", "0"), "m.json: vocab_size");
+    CHECK_HAS(error_with("300", "300.0"), "m.json: vocab_size");
+    CHECK_HAS(error_with("299", "300"),
                       "m.json: end_token: expected an integer from -1 to 299, found 300");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 0"), "m.json: shards[0].tokens");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": -5"), "m.json: shards[0].tokens");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 2147483648"), "m.json: shards[0].tokens");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"tokens\": 5"), "stands twice");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"token\": 5"),
+    CHECK_HAS(error_with("\"tokens\": 5", "\"tokens\": 0"), "m.json: shards[0].tokens");
+    CHECK_HAS(error_with("\"tokens\": 5", "\"tokens\": -5"), "m.json: shards[0].tokens");
+    CHECK_HAS(error_with("\"tokens\": 5", "\"tokens\": 2147483648"), "m.json: shards[0].tokens");
+    CHECK_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"tokens\": 5"), "stands twice");
+    CHECK_HAS(error_with("\"tokens\": 5", "\"token\": 5"),
                       "m.json: shards[0].tokens: expected this key, found none");
-    CHECK_MESSAGE_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"more\": 1"),
+    CHECK_HAS(error_with("\"tokens\": 5", "\"tokens\": 5, \"more\": 1"),
                       "m.json: shards[0]: expected no key \"more\", found 1");
-    CHECK_MESSAGE_HAS(error_with("\"train\"", "\"test\""), "m.json: shards[0].split");
+    CHECK_HAS(error_with("\"train\"", "\"test\""), "m.json: shards[0].split");
     for (const char* name : {"", "../x.bin", "a/b", ".hidden", "a b", "..", "a\\\\b", "\\u0000"})
-        CHECK_MESSAGE_HAS(error_with("train_000000.bin", name),
+        CHECK_HAS(error_with("train_000000.bin", name),
                           "m.json: shards[0].file: expected a plain file name");
     const std::string shard = good.substr(good.find("    {"), good.find("\n  ]") - good.find("    {"));
-    CHECK_MESSAGE_HAS(error_with(shard, shard + "," + shard),
+    CHECK_HAS(error_with(shard, shard + "," + shard),
                       "m.json: shards[1].file: expected every file once");
-    CHECK_MESSAGE_HAS(error_with(shard, ""), "m.json: shards: expected at least one shard");
+    CHECK_HAS(error_with(shard, ""), "m.json: shards: expected at least one shard");
     for (size_t length = 0; length + 2 < good.size(); ++length)
         CHECK(error_of(ExitCode::input, [&] { manifest_from_json(good.substr(0, length), "m.json"); }) !=
               "no error");
