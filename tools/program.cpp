@@ -27,9 +27,10 @@ constexpr const char* footer =
 
 // libgomp reads its settings before main() starts, so the only way to choose them is to start again with them
 // set.
-void restart_with_passive_waiting(char** argv) {
+void restart_with_passive_waiting(char** argv, Work work) {
     if (std::getenv("OMP_WAIT_POLICY")) return;
     ::setenv("OMP_WAIT_POLICY", "passive", 1);
+    if (work == Work::answers) ::setenv("GOMP_SPINCOUNT", "10000", 0);
     ::execv("/proc/self/exe", argv);  // returns only when it failed: then go on as we are
 }
 
@@ -43,7 +44,7 @@ double monotonic_seconds() {
 
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
                 const std::function<std::function<int()>(CLI::App&)>& define, Work work) {
-    if (work == Work::computes) restart_with_passive_waiting(argv);
+    if (work != Work::moves) restart_with_passive_waiting(argv, work);
     struct sigaction action {};
     action.sa_handler = on_stop_signal;
     ::sigaction(SIGINT, &action, nullptr);

@@ -15,8 +15,9 @@ namespace templar {
 
 // What a program spends its time on. One that computes runs OpenMP kernels, and is started again with
 // OMP_WAIT_POLICY=passive when the environment says nothing: spinning threads cost several programs on one
-// machine most of their speed.
-enum class Work { computes, moves };
+// machine most of their speed. One that answers a person goes from one short operation to the next: its threads look a
+// moment for work before they sleep.
+enum class Work { computes, answers, moves };
 
 // Runs `define` (which adds options to the app), parses argv, runs the function that `define` returned, and
 // turns whatever happens into an exit code. --help ends with the exit code table; --version prints the

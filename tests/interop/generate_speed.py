@@ -4,7 +4,7 @@ greedy, fp32, a key/value cache, two threads, the same prompt, in turn in one ru
     python3 tests/interop/generate_speed.py build/bin TOKENIZER.model TEXT [new tokens]
 
 Needs torch, transformers and sentencepiece. Wall-clock seconds: leave the machine alone meanwhile. generate measures itself without
-start and loading; of transformers the time of the first token, which is the prompt's, is measured apart.
+start and loading, both wait as they do by default; of transformers the time of the first token, which is the prompt's, is measured apart.
 """
 
 import os
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 
-os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["HF_HUB_OFFLINE"] = "1"
 import sentencepiece
 import torch

@@ -212,5 +212,5 @@ int main(int argc, char** argv) {
         "than\n"
         "newline and tab are shown as \xef\xbf\xbd. How many tokens per second, and why the text ended, go to standard "
         "error.",
-        templar::define);
+        templar::define, templar::Work::answers);
 }
