@@ -81,8 +81,8 @@ double largest_difference(std::span<const float> a, std::span<const float> b) {
     return largest;
 }
 
-// Losses 4e-6: PyTorch's own fp32 is off by up to 7e-7, this one by 1.1e-6, and every processor adds in its own order. Norms: the largest
-// gradient's fp32 sums over 512 tokens, 1e-5 of it.
+// Losses 4e-6: PyTorch's own fp32 is off by up to 7e-7, this one by 1.1e-6, and every processor adds in its own order.
+// Norms: the largest gradient's fp32 sums over 512 tokens, 1e-5 of it.
 void check_steps(const std::vector<double>& losses, const std::vector<double>& norms) {
     const json want = expected().at("train20_clip1");
     REQUIRE(losses.size() == want.at("losses").size());
