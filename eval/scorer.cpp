@@ -58,15 +58,15 @@ Scorer::Batch Scorer::start(std::span<const Request> requests, std::span<const s
     return batch;
 }
 
-// False, and nothing done, when there is no room for it, or more than an eighth of it would be padding: among a few
-// requests the shortest are much shorter than the longest. The first of a batch always fits, since it scores no more
-// tokens than it has inputs.
+// False, and nothing done, when there is no room for it, or when more than an eighth of its sequence would be padding
+// (of a few requests the last are much shorter than the first). The first of a batch always fits, since it scores no
+// more tokens than it has inputs.
 bool Scorer::add(Batch& batch, std::span<const Request> requests, size_t index) {
     const Request& request = requests[index];
     const Request* const before = batch.parts.empty() ? nullptr : &requests[batch.parts.back().request];
+    if (8 * request.inputs().size() < 7 * batch.length) return false;
     const bool shares = before && std::ranges::equal(before->inputs(), request.inputs());
     const bool equal = shares && before->tokens.back() == request.tokens.back();
-    if (8 * request.inputs().size() < 7 * batch.length) return false;
     const size_t tokens = shares ? 0 : batch.length;
     const size_t targets = equal ? 0 : shares ? 1 : static_cast<size_t>(request.scored);
     const auto room = static_cast<size_t>(model_.batch() * model_.seq());
