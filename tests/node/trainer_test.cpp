@@ -139,7 +139,9 @@ TEST_CASE("a run that was stopped and resumed, several times, has the bits of on
         const std::vector<float> want = train(data, straight);
         for (const int64_t stop : {1, 7, 8, 23}) train(data, halting, stop);
         CHECK(train(data, halting) == want);
-        CHECK(train(data, halting) == want);  // nothing left to do
+        const auto written = std::filesystem::last_write_time(halting.folder / checkpoint_file);
+        CHECK(train(data, halting) == want);  // nothing left to do, nor to save
+        CHECK(std::filesystem::last_write_time(halting.folder / checkpoint_file) == written);
         CHECK(load_checkpoint(halting.folder, std::ssize(want))->step == 24);
     }
 }
@@ -202,6 +204,18 @@ TEST_CASE("a run resumed with other options is refused, naming the option") {
     bare.theta.resize(static_cast<size_t>(parameter_count(options.model)));
     save_checkpoint(folder.path(), bare);
     CHECK(contains(error_of(ExitCode::input, [&] { train(data, options); }), "says nothing of the options"));
+}
+
+TEST_CASE("one program at a time trains in a folder") {
+    const Data data;
+    const TrainOptions options = small(data.folder.path() / "run", 6);
+    {
+        Trainer first(test::cpu(), options, *data.train, data.heldout.get());
+        CHECK(
+            contains(error_of(ExitCode::usage, [&] { Trainer(test::cpu(), options, *data.train, data.heldout.get()); }),
+                     "another program uses the folder"));
+    }
+    Trainer after(test::cpu(), options, *data.train, data.heldout.get());
 }
 
 TEST_CASE("weights to begin with: taken as they are, another set is another run") {
@@ -409,5 +423,12 @@ TEST_CASE("metrics: a line for each step, nine digits, and report reads them") {
         CHECK(contains(page, part));
     }
     CHECK(!contains(page, ">window<"));
+
+    // Begun anew in the same folder: the first run's steps are not of this one.
+    std::ofstream(folder / "events.jsonl", std::ios::app) << "\n";
+    std::filesystem::remove(folder / checkpoint_file);
+    Trainer anew(test::cpu(), small(folder, 5), *data.train, data.heldout.get());
+    anew.run(never, [](const TrainStep&) {});
+    CHECK(read_training(folder)->lines.size() == 6);
     CHECK(!read_training(data.folder.path()));
 }
