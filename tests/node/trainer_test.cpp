@@ -251,6 +251,10 @@ TEST_CASE("train's folder is a model that train takes, with its tokenizer") {
     const TrainInputs second = prepare_training(again);
     CHECK(second.initial == saved.params);
     CHECK(second.options.model == saved.config);
+    std::filesystem::create_directory(data.folder.path() / "others");
+    write_file(data.folder.path() / "others/model.safetensors", {});
+    again.options.folder = data.folder.path() / "others";
+    CHECK(contains(error_of(ExitCode::usage, [&] { prepare_training(again); }), "holds a model already"));
     again.options.folder = again.model;
     CHECK(contains(error_of(ExitCode::usage, [&] { prepare_training(again); }), "--folder is --model"));
 }
@@ -268,10 +272,13 @@ TEST_CASE("data of another vocabulary than the model's is refused") {
         return error_of(ExitCode::input, [&] { prepare_training(r); });
     };
     std::string other = sample::text(100'000);
-    CHECK(contains(encoded(other, 310, "larger"), "310"));
-    CHECK(contains(encoded(other, 299, "smaller"), "299"));
+    CHECK(contains(encoded(other, 310, "larger"), "310 tokens, the model's"));
+    CHECK(contains(encoded(other, 299, "smaller"), "encode the data with the model's tokenizer"));
     for (char& c : other) c = c >= 'a' && c <= 'y' ? static_cast<char>(c + 1) : c;  // as many tokens, of other text
     CHECK(contains(encoded(other, 300, "rotated"), "differ in"));
+    TrainRequest given = request(data, data.folder.path() / "given");
+    given.tokenizer = data.folder.path() / "larger";
+    CHECK(contains(error_of(ExitCode::input, [&] { prepare_training(given); }), "310 tokens, but the model's"));
 
     TrainRequest r = request(data, data.folder.path() / "raw");
     r.data = "";
