@@ -232,28 +232,36 @@ void SentencePieceBpe::take_merges(const std::vector<std::string>& texts, Ranked
     }
 }
 
-// As sentencepiece's normalizer does it, also with its charsmap, but that an escaped space stays ' ': nothing else in the result is one.
+// Takes the next piece that the normalizer looks at from the text: what it becomes.
+std::string_view SentencePieceBpe::next_normalized(std::string_view& text) const {
+    const auto take = [&](size_t size) {
+        const std::string_view front = text.substr(0, size);
+        text.remove_prefix(size);
+        return front;
+    };
+    if (const size_t length = user_defined_.longest(text).first; length > 0) return take(length);
+    if (const Charsmap::Rule rule = rules_.charsmap.longest(text); rule.length > 0) {
+        take(rule.length);
+        return rule.replacement;
+    }
+    const Utf8Char c = utf8_at(text, 0);
+    const std::string_view character = take(static_cast<size_t>(c.length));
+    return c.valid ? character : replacement_character;
+}
+
+bool SentencePieceBpe::becomes_spaces(std::string_view text) const {
+    while (!text.empty())
+        if (next_normalized(text) != " ") return false;
+    return true;
+}
+
+// As sentencepiece's normalizer does it, also with its charsmap, but that an escaped space stays ' ': nothing else in
+// the result is one.
 std::string SentencePieceBpe::normalized(std::string_view text) const {
     std::string result;
-    // The next piece of normalised text; takes what it stands for from `text`.
-    const auto next = [&]() -> std::string_view {
-        const auto take = [&](size_t size) {
-            const std::string_view front = text.substr(0, size);
-            text.remove_prefix(size);
-            return front;
-        };
-        if (const size_t length = user_defined_.longest(text).first; length > 0) return take(length);
-        if (const Charsmap::Rule rule = rules_.charsmap.longest(text); rule.length > 0) {
-            take(rule.length);
-            return rule.replacement;
-        }
-        const Utf8Char c = utf8_at(text, 0);
-        const std::string_view character = take(static_cast<size_t>(c.length));
-        return c.valid ? character : replacement_character;
-    };
     bool after_space = rules_.remove_extra_whitespaces;
     while (!text.empty()) {
-        std::string_view part = next();
+        std::string_view part = next_normalized(text);
         if (after_space) part.remove_prefix(std::min(part.find_first_not_of(' '), part.size()));
         if (part.empty()) continue;
         after_space = rules_.remove_extra_whitespaces && part.ends_with(' ');
@@ -270,7 +278,7 @@ void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) 
     if (text.empty()) return;
     std::string changed;
     if (rules_.remove_extra_whitespaces || !user_defined_.empty() || !rules_.charsmap.empty()) {
-        if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
+        if (rules_.remove_extra_whitespaces && becomes_spaces(text)) return;
         text = changed = normalized(text);
         // Of a text of U+2581 alone the dummy space before it is extra too.
         if (text.empty() && rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix) return;

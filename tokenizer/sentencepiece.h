@@ -85,6 +85,8 @@ class SentencePieceBpe : public Tokenizer {
     void make_merges(const std::vector<std::string>& texts);
     void take_merges(const std::vector<std::string>& texts, RankedMerges merges, std::string_view what);
 
+    std::string_view next_normalized(std::string_view& text) const;
+    bool becomes_spaces(std::string_view text) const;
     std::string normalized(std::string_view text) const;
     // Text that is normalised, with its dummy space.
     void encode_normalized(std::string_view text, std::vector<int32_t>& out) const;
