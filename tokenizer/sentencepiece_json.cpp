@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "tokenizer/base64.h"
 #include "tokenizer/sentencepiece.h"
+#include "tokenizer/symbol_split.h"
 
 #include <fmt/format.h>
 
@@ -83,6 +84,13 @@ void check_decoder(const Field& file, const SentencePieceRules& rules) {
     if (!fits) steps.refuse(strips ? "Replace, ByteFallback, Fuse, Strip" : "Replace, ByteFallback, Fuse");
 }
 
+// Whether the map has a rule for anything in the text.
+bool rewrites(const Charsmap& map, std::string_view text) {
+    for (; !text.empty(); text.remove_prefix(1))
+        if (map.longest(text).length > 0) return true;
+    return false;
+}
+
 bool is_byte_name(std::string_view token) {
     const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
     return token.size() == 6 && token.starts_with("<0x") && is_digit(token[3]) && is_digit(token[4]) && token[5] == '>';
@@ -93,11 +101,16 @@ bool is_byte_name(std::string_view token) {
 SentencePieceBpe SentencePieceBpe::from_json(const Field& file, std::string_view what, const SpecialNames& names) {
     SentencePieceRules rules = read_normalizer(file);
     check_decoder(file, rules);
-    if (file.has("pre_tokenizer")) file.member("pre_tokenizer").refuse("null");
+    std::set<std::string> symbols;
+    if (file.has("pre_tokenizer")) {
+        if (!has_extra_space(rules)) file.member("pre_tokenizer").refuse("null");
+        const std::vector<std::string> read = read_symbol_split(file.member("pre_tokenizer"));
+        symbols = {read.begin(), read.end()};
+    }
     const Field model = file.member("model");
     check_plain_bpe(model);
     check_flag(model, "fuse_unk", true, false);
-    check_flag(model, "ignore_merges", false, false);
+    check_flag(model, "ignore_merges", !symbols.empty(), false);
     const std::string unknown(model.member("unk_token").string());
 
     TokenizerJson json = read_tokenizer_json(file, what, names);
@@ -115,9 +128,13 @@ SentencePieceBpe SentencePieceBpe::from_json(const Field& file, std::string_view
             pieces[i].type = Type::user_defined;
         else if (json.added.contains(id))
             pieces[i].type = Type::control;
+        else if (symbols.erase(pieces[i].text) > 0)
+            pieces[i].type = Type::user_defined;
         else if (rules.byte_fallback && is_byte_name(pieces[i].text))
             pieces[i].type = Type::byte;
     }
+    if (!symbols.empty())
+        file.member("pre_tokenizer").refuse(fmt::format("tokens that are not special, not '{}'", *symbols.begin()));
     if (has_extra_space(rules) && !json.searched.empty())
         file.member("added_tokens")
             .refuse("special tokens only: what lies between others would be trimmed, and get a space, each by itself");
@@ -136,10 +153,10 @@ std::string SentencePieceBpe::to_json() const {
     if (!rules_.escape_whitespaces) refuse("no escape_whitespaces");
     if (has_unused_) refuse("unused pieces");
     if (!bare_characters_.empty()) refuse("pieces of characters that are none themselves");
-    if (has_extra_space(rules_) && !user_defined_.empty())
-        refuse("user-defined pieces with add_dummy_prefix or remove_extra_whitespaces");
 
     TokenizerJson json;
+    const bool splits = has_extra_space(rules_) && !user_defined_.empty();
+    std::vector<std::string> symbols;
     std::set<std::string_view> names;
     for (size_t i = 0; i < pieces_.size(); ++i) {
         const std::string& text = pieces_[i].text;
@@ -149,6 +166,11 @@ std::string SentencePieceBpe::to_json() const {
         const auto id = static_cast<int32_t>(i);
         const Type type = pieces_[i].type;
         json.tokens.push_back(pieces_[i].text);
+        if (type == Type::user_defined && splits) {
+            if (rewrites(rules_.charsmap, text)) refuse("user-defined pieces that the precompiled_charsmap rewrites");
+            symbols.push_back(text);
+            continue;
+        }
         if (type == Type::unknown || type == Type::control || type == Type::user_defined) json.added.insert(id);
         if (type == Type::user_defined) json.searched.insert(id);
     }
@@ -157,14 +179,14 @@ std::string SentencePieceBpe::to_json() const {
     const std::string unknown = nlohmann::json(pieces_[static_cast<size_t>(unknown_)].text).dump();
     return write_tokenizer_json(
         json, {.normalizer = write_normalizer(rules_),
-               .pre_tokenizer = "null",
+               .pre_tokenizer = splits ? write_symbol_split(std::move(symbols)) : "null",
                .decoder = fmt::format(
                    "{{\"type\": \"Sequence\", \"decoders\": [\n    {},\n    {{\"type\": \"ByteFallback\"}},\n    "
                    "{{\"type\": \"Fuse\"}}{}{}]}}",
                    unescape, has_extra_space(rules_) ? ",\n    " : "", has_extra_space(rules_) ? strip : ""),
                .model = fmt::format("\"unk_token\": {},\n    \"fuse_unk\": true,\n    \"byte_fallback\": {},\n    "
-                                    "\"ignore_merges\": false",
-                                    unknown, rules_.byte_fallback)});
+                                    "\"ignore_merges\": {}",
+                                    unknown, rules_.byte_fallback, splits)});
 }
 
 }  // namespace templar

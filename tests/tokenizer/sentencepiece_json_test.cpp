@@ -94,6 +94,9 @@ TEST_CASE("sentencepiece: what tokenizer.json cannot say is refused, and the rea
     check(piece("cc", 5, Type::unused), "unused pieces");
     check(message(2, number(24, 1)), "treat_whitespace_as_suffix");
     check(message(3, number(5, 0)), "no escape_whitespaces");
+    check(piece("a▁b", 0, Type::user_defined), "user-defined pieces with white space");
+    check(piece("cA", 0, Type::user_defined) + message(3, message(2, small_charsmap())),
+          "user-defined pieces that the precompiled_charsmap rewrites");
 }
 
 TEST_CASE("sentencepiece: a normalizer that is not understood is refused") {
@@ -128,6 +131,38 @@ TEST_CASE("sentencepiece: a normalizer that is not understood is refused") {
     json no_object = good;
     no_object["normalizer"] = "NFC";
     check_refused(no_object, "normalizer: expected an object");
+}
+
+TEST_CASE("sentencepiece: user-defined pieces are kept whole in a text that gets a space") {
+    using Type = SentencePiece::Type;
+    const std::string model = small_model() + piece("b|a", 0, Type::user_defined) + piece("b|", 0, Type::user_defined) +
+                              normalizer(true, true);
+    const SentencePieceBpe tokenizer = read(model);
+    CHECK(tokenizer.encode("b|ab|  b") == std::vector<int32_t>{space, 267, 268, space, b});
+    const json good = written(tokenizer);
+    CHECK(good.at("pre_tokenizer") ==
+          json{{"type", "Split"}, {"pattern", {{"Regex", "b\\|a|b\\|"}}}, {"behavior", "Isolated"}, {"invert", false}});
+    CHECK(good.at("model").at("ignore_merges") == true);
+    CHECK(good.at("added_tokens").size() == 3);  // no symbol: it would divide the text
+    CHECK(tokenizer_from_json(good.dump(), "t.json")->encode("b|ab|  b") == tokenizer.encode("b|ab|  b"));
+
+    const auto changed = [&](const char* path, const json& value) {
+        json file = good;
+        file.at(json::json_pointer(path)) = value;
+        return file;
+    };
+    for (const char* pattern : {"", "|", "b\\||", "b\\||b\\|a", "b\\|a||b\\|", "b|a", "\\b", "b\\|a|b\\", "b\\|a|[b]"})
+        check_refused(changed("/pre_tokenizer/pattern/Regex", pattern), "pre_tokenizer");
+    check_refused(changed("/pre_tokenizer/pattern/Regex", "cc"), "not 'cc'");
+    check_refused(changed("/pre_tokenizer/pattern/Regex", "<s>"), "not '<s>'");
+    check_refused(changed("/pre_tokenizer/behavior", "Removed"), "pre_tokenizer: expected Split, Isolated");
+    check_refused(changed("/pre_tokenizer/invert", true), "pre_tokenizer: expected Split, Isolated");
+    check_refused(changed("/pre_tokenizer", nullptr), "ignore_merges: expected false");
+    check_refused(changed("/model/ignore_merges", false), "ignore_merges: expected true");
+    json plain = written(read(small_model() + piece("b|", 0, Type::user_defined) + normalizer(false, false)));
+    CHECK(plain.at("added_tokens").size() == 4);
+    plain["pre_tokenizer"] = good["pre_tokenizer"];
+    check_refused(plain, "pre_tokenizer: expected null");
 }
 
 TEST_CASE("base64") {
