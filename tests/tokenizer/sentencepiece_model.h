@@ -51,8 +51,8 @@ enum : int32_t { space = 259, a, b, c, ab, bc, space_a, abc };
 
 // A double array with the rules A -> "b", AB -> "" and ! -> "  ".
 inline std::string small_charsmap() {
-    std::vector<uint32_t> units(0x400);
     constexpr uint32_t has_leaf = 0x100, leaf = 0x80000000;
+    std::vector<uint32_t> units(0x400, leaf);  // what no byte leads to
     units[0] = 0x100 << 10;
     units[0x100 ^ 'A'] = (0x141 ^ 0x200) << 10 | has_leaf | 'A';
     units[0x200] = leaf | 0;

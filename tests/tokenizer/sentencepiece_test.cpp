@@ -170,7 +170,9 @@ TEST_CASE("sentencepiece: a precompiled_charsmap rewrites the longest beginning 
     CHECK(tokenizer.encode("aABcAAB") == plain.encode("acb"));
     CHECK(tokenizer.encode("a!b") == plain.encode("a  b"));
     CHECK(tokenizer.encode("AB") == Ids{259});  // the dummy space alone
-    CHECK(tokenizer.cut("a a a", 1) == 5);
+    CHECK(tokenizer.cut("a a a", 1) == 1);
+    CHECK(tokenizer.cut("aA aAB a! aé a▁ cB a", 1) == 2);
+    CHECK(tokenizer.cut("aA aAB a! aé a▁ cB a", 3) == 23);  // B may be in AB, the others become spaces or are no ASCII
     std::string to_space = small_charsmap();
     to_space[to_space.size() - 6] = ' ';  // A -> " "
     const SentencePieceBpe suffix =
@@ -181,6 +183,31 @@ TEST_CASE("sentencepiece: a precompiled_charsmap rewrites the longest beginning 
     const SentencePieceBpe trimming = with(small_charsmap(), true);
     CHECK(trimming.encode("!a !b!") == plain.encode("a b"));
     CHECK(trimming.encode("AB").empty());
+}
+
+TEST_CASE("sentencepiece: rewritten and trimmed texts are encoded in parts as whole") {
+    Draw draw(11);
+    const std::string parts[] = {"a", "b", "c", "A", "AB", "B", "!", " ", " ", "  ", "▁", "é", "\xff", "\n"};
+    int cuts = 0;
+    for (const bool has_map : {false, true})
+        for (const bool remove_extra : {false, true}) {
+            const std::string map = has_map ? message(3, message(2, small_charsmap())) : "";
+            const SentencePieceBpe tokenizer = read(small_model() + normalizer(true, remove_extra) + map);
+            for (int round = 0; round < 500; ++round) {
+                std::string text;
+                for (uint64_t i = 0, n = 1 + draw.below(30); i < n; ++i) text += parts[draw.below(std::size(parts))];
+                CAPTURE(text);
+                Ids in_parts;
+                size_t end = tokenizer.cut(text, 1);
+                tokenizer.encode(text.substr(0, end), in_parts);
+                for (size_t begin = end; begin < text.size(); begin = end, ++cuts) {
+                    end = tokenizer.cut(text, begin + 1);
+                    tokenizer.encode_rest(text.substr(begin, end - begin), in_parts);
+                }
+                CHECK(in_parts == tokenizer.encode(text));
+            }
+        }
+    CHECK(cuts > 2000);
 }
 
 TEST_CASE("sentencepiece: broken charsmaps are refused, or have fewer rules") {
