@@ -17,6 +17,21 @@ int64_t longest(const Item& item) {
     return tokens;
 }
 
+// Requests of equal inputs are computed as one.
+int64_t tokens_of(const Item& item) {
+    int64_t tokens = 0;
+    for (auto request = item.requests.begin(); request != item.requests.end(); ++request)
+        if (std::none_of(item.requests.begin(), request,
+                         [&](const Request& other) { return std::ranges::equal(other.inputs(), request->inputs()); }))
+            tokens += std::ssize(request->inputs());
+    return tokens;
+}
+
+void add(Answered& answered, const Item& item) {
+    ++answered.items;
+    answered.tokens += tokens_of(item);
+}
+
 nlohmann::json line_of(const Workload& work, const Item& item, const std::vector<Score>& scores) {
     nlohmann::json line = {{"task", work.name}, {"i", item.i}};
     for (size_t k = 0; k < scores.size(); ++k) {
@@ -85,14 +100,21 @@ void check_finite(const Workload& work, const Item& item, const Score& score) {
 
 }  // namespace
 
-ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows, const std::function<bool(int64_t)>& done) {
+Answered everything(const Workload& work) {
+    Answered all;
+    for (const Item& item : work.items) add(all, item);
+    return all;
+}
+
+ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows,
+                  const std::function<bool(const Answered&)>& done) {
     rows.begin(work.name, identity(work));
     ItemScores scores(work.items.size());
-    int64_t answered = 0;
+    Answered answered;
     for (size_t k = 0; k < work.items.size(); ++k)
         if (const nlohmann::json* line = rows.find(work.name, work.items[k].i)) {
             scores[k] = scores_of(work, work.items[k], *line);
-            ++answered;
+            add(answered, work.items[k]);
         }
     const std::vector<size_t> order = unanswered(work, scores);
     bool go_on = done(answered);
@@ -114,11 +136,12 @@ ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows, const st
             scores[k][r] = score;
             if (--missing[k] > 0) return true;
             rows.append(line_of(work, work.items[k], scores[k]));
-            return go_on = done(++answered);
+            add(answered, work.items[k]);
+            return go_on = done(answered);
         });
     }
     if (!go_on)
-        fail(ExitCode::interrupted, "stopped in {} after {} of {} rows", work.name, answered, work.items.size());
+        fail(ExitCode::interrupted, "stopped in {} after {} of {} rows", work.name, answered.items, work.items.size());
     return scores;
 }
 

@@ -37,11 +37,17 @@ Workload plan_text(const std::filesystem::path& file, int64_t limit, int64_t ove
 // Tokens that the longest request of all has the model see.
 int64_t longest_input(std::span<const Workload> works);
 
+// How much has been answered. tokens: those that the model sees for it, which is what takes the time.
+struct Answered {
+    int64_t items = 0, tokens = 0;
+};
+Answered everything(const Workload& work);
+
 // The scores of every request of every item, from `rows` where they are there, else from the scorer and then kept in
-// `rows`. done(items) is told how many items have been answered; it returns false to stop: Error(interrupted). Items
-// are answered in portions, the longest first, so that all but the last portion of a killed program is kept.
+// `rows`. `done` is told what has been answered; it returns false to stop: Error(interrupted). Items are answered in
+// portions, the longest first, so that all but the last portion of a killed program is kept.
 using ItemScores = std::vector<std::vector<Score>>;
-ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows, const std::function<bool(int64_t items)>& done);
+ItemScores answer(const Workload& work, Scorer& scorer, RowsFile& rows, const std::function<bool(const Answered&)>& done);
 
 // Figures by name. A mean has its standard error, or not a number where there is none.
 struct Figure {

@@ -56,6 +56,17 @@ std::vector<int32_t> stop_tokens(const SavedModel& model, const Tokenizer& token
     return stop;
 }
 
+std::span<const float> feed_prompt(Decoder& decoder, Tensor weights, std::span<const int32_t> tokens,
+                                   const std::function<bool(int64_t fed)>& on_piece) {
+    constexpr auto piece = static_cast<size_t>(Decoder::most_at_once);
+    size_t fed = 0;
+    for (; tokens.size() - fed > piece; fed += piece) {
+        decoder.feed(weights, tokens.subspan(fed, piece));
+        if (!on_piece(static_cast<int64_t>(fed + piece))) return {};
+    }
+    return decoder.feed(weights, tokens.subspan(fed));
+}
+
 Stopped generate(Decoder& decoder, Tensor weights, Sampler& sampler, std::span<const float> logits,
                  const GenerateOptions& options, const std::function<bool(int32_t token)>& on_token) {
     for (int64_t made = 0; made < options.tokens; ++made) {

@@ -22,6 +22,12 @@ std::vector<int32_t> prompt_tokens(const SavedModel& model, const Tokenizer& tok
 // Tokens after which a document is over: the end tokens and the begin tokens of model and tokenizer.
 std::vector<int32_t> stop_tokens(const SavedModel& model, const Tokenizer& tokenizer);
 
+// Feeds a prompt of at least one token in pieces of Decoder::most_at_once, so that it can be watched and stopped.
+// on_piece is told how many tokens were fed, but for the last piece; false: no more. The logits after the prompt;
+// empty: on_piece said so.
+std::span<const float> feed_prompt(Decoder& decoder, Tensor weights, std::span<const int32_t> tokens,
+                                   const std::function<bool(int64_t fed)>& on_piece);
+
 struct GenerateOptions {
     int64_t tokens = 256;         // at most
     int64_t vocab_size = 0;       // the tokenizer's: only the first so many of all logits count

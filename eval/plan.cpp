@@ -98,7 +98,7 @@ int64_t longest_input(std::span<const Workload> works) {
     int64_t longest = 0;
     for (const Workload& work : works)
         for (const Item& item : work.items)
-            for (const Request& request : item.requests) longest = std::max(longest, std::ssize(request.tokens) - 1);
+            for (const Request& request : item.requests) longest = std::max(longest, std::ssize(request.inputs()));
     return longest;
 }
 

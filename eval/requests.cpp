@@ -43,8 +43,9 @@ Request make_request(const Tokenizer& tokenizer, const RequestRules& rules, std:
     if (request.scored == 0) fail(ExitCode::input, "the answer \"{}\" adds no token to its context", continuation);
     if (request.scored > rules.length)
         fail(ExitCode::input,
-             "the answer \"{}…\" has {} tokens, but the model sees {} at once (lm-eval ends here too): leave the "
-             "task out, or --limit it to the rows before",
+             "the answer \"{}…\" has {} tokens, expected at most the {} that the model sees at once (lm-eval ends here "
+             "too): take the row out of a copy of the file (--file TASK=COPY), end before it with --limit, or use a "
+             "model trained for longer texts; --length cannot exceed what this one was trained for",
              continuation.substr(0, 40), request.scored, rules.length);
     const int64_t excess = std::ssize(request.tokens) - (rules.length + 1);
     if (excess > 0) request.tokens.erase(request.tokens.begin(), request.tokens.begin() + excess);

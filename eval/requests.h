@@ -10,6 +10,9 @@ struct Request {
     std::vector<int32_t> tokens;  // at most the model's length and one: the last is only predicted
     int64_t scored = 0;
     int64_t context = 0;  // tokens before them, those that did not fit included
+
+    // What the model sees.
+    std::span<const int32_t> inputs() const { return std::span(tokens).first(tokens.size() - 1); }
 };
 
 struct RequestRules {

@@ -21,10 +21,10 @@ class Scorer {
     Scorer(Device& device, const LlamaConfig& config, std::span<const float> params, int64_t length,
            int64_t batch_tokens);
 
-    // Calls done(i, score) for each request, the longest first (so that what memory is short for shows at once),
-    // requests of one length in their order. Ends early, with what is under way given up, when done returns false.
-    // Requests with the same tokens are computed once. Throws Error(input) when a token is outside the vocabulary or a
-    // request longer than `length`.
+    // Calls done(i, score) for each request, the longest first (so that what memory is short for shows at once). Ends
+    // early, with what is under way given up, when done returns false. Requests whose tokens are equal up to the last
+    // are computed as one. Throws Error(input) when a token is outside the vocabulary, a request longer than `length`
+    // and the token that is only predicted, or none or all of its tokens are scored.
     using Done = std::function<bool(size_t request, const Score& score)>;
     void score(std::span<const Request> requests, const Done& done);
 
@@ -34,10 +34,14 @@ class Scorer {
   private:
     struct Batch;
     Batch start(std::span<const Request> requests, std::span<const size_t> order, size_t& next);
+    bool add(Batch& batch, std::span<const Request> requests, size_t index);
+    void place(const Request& request, size_t length);
+    void check(const Request& request) const;
 
     ModelWeights weights_;
     Llama model_;
-    std::vector<int32_t> tokens_, labels_;
+    std::vector<int32_t> tokens_;
+    std::vector<Llama::Target> targets_;
 };
 
 }  // namespace templar

@@ -110,7 +110,7 @@ std::vector<Result> Session::run(Device& device, const Progress& progress) {
     std::vector<Result> results;
     for (const Workload& work : works_) {
         const ItemScores scores =
-            answer(work, scorer, rows, [&](int64_t answered) { return progress(work, answered); });
+            answer(work, scorer, rows, [&](const Answered& answered) { return progress(work, answered); });
         results.push_back(summarize(work, scores));
     }
     return results;

@@ -30,8 +30,8 @@ class Session {
     const RequestRules& rules() const { return rules_; }
     std::string description() const;  // a line for people
 
-    // Told after each answer how many of a work's items have been answered; returns false to stop.
-    using Progress = std::function<bool(const Workload& work, int64_t answered)>;
+    // Told after each answer what of a work has been answered; returns false to stop.
+    using Progress = std::function<bool(const Workload& work, const Answered& answered)>;
     // Throws Error(interrupted) when stopped; see answer() and RowsFile for others.
     std::vector<Result> run(Device& device, const Progress& progress);
 

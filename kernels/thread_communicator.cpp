@@ -57,7 +57,9 @@ void ThreadCommunicator::meet_with(std::span<const Part> parts) {
         match = match && std::equal(first.begin(), first.end(), theirs.begin(), theirs.end(), same);
     }
     for (const Part& part : first) match = match && part.owner >= 0 && part.owner < size();
-    if (!match) fail(ExitCode::internal, "the ranks brought different tensors, or owners that are no rank");
+    if (match) return;
+    meeting_->meet();  // the others may still be reading what this rank's caller frees when it hears of this
+    fail(ExitCode::internal, "the ranks brought different tensors, or owners that are no rank");
 }
 
 void ThreadCommunicator::reduce(Stream&, std::span<const Part> parts) {

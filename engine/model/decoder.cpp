@@ -14,10 +14,6 @@ namespace templar {
 
 namespace {
 
-// Tokens of a prompt that go through the layers together: enough to read the weights seldom, few enough that their
-// activations are small beside them.
-constexpr int64_t most_at_once = 256;
-
 struct Norm {
     Tensor x, y;  // (T, C)
     Tensor rstd;  // (T)
@@ -96,7 +92,7 @@ void check_memory(Device& device, const LlamaConfig& config, int64_t capacity) {
     if (kept > 1e18)
         fail(ExitCode::storage, "keeping {} tokens needs about {:.0e} bytes: generate fewer", capacity, kept);
     Arena arena;
-    const Buffers measured(arena, config, std::min(capacity, most_at_once), capacity, device.compute_type());
+    const Buffers measured(arena, config, std::min(capacity, Decoder::most_at_once), capacity, device.compute_type());
     if (const int64_t available = device.free_bytes(); arena.bytes() > available)
         fail(device.shares_host_memory() ? ExitCode::storage : ExitCode::device,
              "keeping {} tokens needs {} MiB, {} MiB are free on {}: generate fewer", capacity, arena.bytes() >> 20,

@@ -11,6 +11,10 @@ namespace templar {
 
 class Decoder {
   public:
+    // Tokens of a prompt that go through the layers together: enough to read the weights seldom, few enough that their
+    // activations are small beside them.
+    static constexpr int64_t most_at_once = 256;
+
     // Plans and allocates on `device` (which outlives this object) for a sequence of up to `capacity` tokens. Throws
     // Error(input) on an impossible shape, Error(storage) (on a GPU: device) when memory is short.
     Decoder(Device& device, const LlamaConfig& config, int64_t capacity);

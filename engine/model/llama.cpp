@@ -53,9 +53,9 @@ struct Llama::LayerActivations {
     Tensor act;      // (N, F)
 };
 
-// One batch as the device sees it, each (N).
+// One batch as the device sees it, each (N). Where targets are chosen, all but the tokens belong to them.
 struct Llama::BatchTensors {
-    Tensor tokens, labels, losses, greedy;
+    Tensor tokens, positions, labels, losses, greedy;
 };
 
 // All activations, carved from an arena for the largest batch. For inference all layers share one set of
@@ -64,8 +64,8 @@ struct Llama::Activations {
     std::vector<LayerActivations> layers;
     Norm final;
     Tensor rope;    // (T, D/2, 2)
-    Tensor branch;  // (N, C): what is about to be added to the residual stream; on the way back the gradient
-                    // of a norm's output
+    Tensor branch;  // (N, C): what is about to be added to the residual stream; then the last norm's output at
+                    // the targets, or on the way back the gradient of a norm's output
     Tensor logits;  // (chunk, V)
     std::array<BatchTensors, 2> batches;
     // Gradients that no layer keeps.
@@ -101,8 +101,9 @@ struct Llama::Activations {
         rope = statistics("rope", {T, D / 2, 2});
         branch = values("branch", {N, C});
         for (BatchTensors& batch : batches)
-            batch = {arena.take("tokens", DType::i32, {N}), arena.take("labels", DType::i32, {N}),
-                     statistics("losses", {N}), arena.take("greedy", DType::u8, {N})};
+            batch = {arena.take("tokens", DType::i32, {N}), arena.take("positions", DType::i32, {N}),
+                     arena.take("labels", DType::i32, {N}), statistics("losses", {N}),
+                     arena.take("greedy", DType::u8, {N})};
         logits = values("logits", {std::min(N, logits_chunk_rows(compute)), config.vocab_size});
         if (pass == Pass::inference) {
             layers.assign(static_cast<size_t>(config.layers), layer());
@@ -167,9 +168,10 @@ struct Llama::Pending::Slot {
     Slot(Device& device_used, int64_t most_tokens, const BatchTensors& on_device)
         : device(device_used),
           tensors(on_device),
-          pinned(device.allocate_pinned(most_tokens * (3 * 4 + 1))),
+          pinned(device.allocate_pinned(most_tokens * (4 * 4 + 1))),
           tokens(static_cast<int32_t*>(pinned)),
-          labels(tokens + most_tokens),
+          positions(tokens + most_tokens),
+          labels(positions + most_tokens),
           losses(reinterpret_cast<float*>(labels + most_tokens)),
           greedy(reinterpret_cast<uint8_t*>(losses + most_tokens)),
           done(device.make_event()) {}
@@ -180,7 +182,7 @@ struct Llama::Pending::Slot {
     Device& device;
     BatchTensors tensors;
     void* pinned;
-    int32_t *tokens, *labels;
+    int32_t *tokens, *positions, *labels;
     float* losses;
     uint8_t* greedy;
     std::unique_ptr<Device::Event> done;  // the losses are here
@@ -225,9 +227,20 @@ Llama::Pending::Slot& Llama::send(std::span<const int32_t> tokens, std::span<con
     slot.done->wait();
     std::ranges::copy(tokens, slot.tokens);
     std::ranges::copy(labels, slot.labels);
-    device_.upload(stream_, slot.tensors.tokens.data, slot.tokens, static_cast<int64_t>(tokens.size_bytes()));
-    device_.upload(stream_, slot.tensors.labels.data, slot.labels, static_cast<int64_t>(labels.size_bytes()));
+    upload(slot.tensors.tokens, {slot.tokens, tokens.size()});
+    upload(slot.tensors.labels, {slot.labels, labels.size()});
     return slot;
+}
+
+void Llama::send(Pending::Slot& slot, std::span<const Target> targets) {
+    std::ranges::transform(targets, slot.positions, &Target::position);
+    std::ranges::transform(targets, slot.labels, &Target::label);
+    upload(slot.tensors.positions, {slot.positions, targets.size()});
+    upload(slot.tensors.labels, {slot.labels, targets.size()});
+}
+
+void Llama::upload(Tensor to, std::span<const int32_t> pinned) {
+    device_.upload(stream_, to.data, pinned.data(), static_cast<int64_t>(pinned.size_bytes()));
 }
 
 Llama::Pending Llama::fetch_losses(Pending::Slot& slot, int64_t count, bool greedy) {
@@ -376,18 +389,34 @@ Llama::Pending Llama::forward_backward(Tensor weights, Tensor grads, std::span<c
     return fetch_losses(slot, N, false);
 }
 
-Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels,
-                             int64_t length) {
-    const Extent extent = checked_extent(weights, tokens, length == 0 ? seq_ : length);
+Llama::Pending Llama::losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels) {
+    const Extent extent = checked_extent(weights, tokens, seq_);
     const int64_t N = extent.tokens();
     check_labels(labels, tokens);
     const WeightViews parameters(config_, weights);
     Pending::Slot& slot = send(tokens, labels);
     forward(parameters, slice(slot.tensors.tokens, 0, N), extent);
-    ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, N), slice(slot.tensors.greedy, 0, N),
-                   slice(activations_->final.y, 0, N), parameters.head, slice(slot.tensors.labels, 0, N),
-                   activations_->logits);
-    return fetch_losses(slot, N, true);
+    ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, N), {}, slice(activations_->final.y, 0, N), parameters.head,
+                   slice(slot.tensors.labels, 0, N), activations_->logits);
+    return fetch_losses(slot, N, false);
+}
+
+Llama::Pending Llama::target_losses(Tensor weights, std::span<const int32_t> tokens, int64_t length,
+                                    std::span<const Target> targets) {
+    const Extent extent = checked_extent(weights, tokens, length);
+    check_targets(targets, extent);
+    const int64_t N = extent.tokens(), count = std::ssize(targets);
+    const WeightViews parameters(config_, weights);
+    Pending::Slot& slot = send(tokens, {});
+    send(slot, targets);
+    forward(parameters, slice(slot.tensors.tokens, 0, N), extent);
+    // The targets' rows, gathered as an embedding gathers those of its tokens, where the last branch was.
+    const Tensor normed = slice(activations_->branch, 0, count);
+    ops_.embedding_forward(stream_, normed, slice(activations_->final.y, 0, N),
+                           slice(slot.tensors.positions, 0, count));
+    ops_.loss_eval(stream_, slice(slot.tensors.losses, 0, count), slice(slot.tensors.greedy, 0, count), normed,
+                   parameters.head, slice(slot.tensors.labels, 0, count), activations_->logits);
+    return fetch_losses(slot, count, true);
 }
 
 void Llama::logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out) {
@@ -439,6 +468,20 @@ void Llama::check_labels(std::span<const int32_t> labels, std::span<const int32_
                  "label {} of the batch is {}, expected less than {}: data and model have different "
                  "vocabularies",
                  i, labels[i], config_.vocab_size);
+}
+
+void Llama::check_targets(std::span<const Target> targets, Extent extent) const {
+    const int64_t count = std::ssize(targets), most = batch_ * seq_;
+    if (count < 1 || count > most) fail(ExitCode::input, "{} targets: expected 1 to {}", count, most);
+    for (const auto [position, label] : targets) {
+        if (position < 0 || position >= extent.tokens())
+            fail(ExitCode::input, "a target at position {}, expected 0 to {}", position, extent.tokens() - 1);
+        if (label < 0 || label >= config_.vocab_size)
+            fail(ExitCode::input,
+                 "the target at position {} has the label {}, expected 0 to {}: data and model have different "
+                 "vocabularies",
+                 position, label, config_.vocab_size - 1);
+    }
 }
 
 }  // namespace templar

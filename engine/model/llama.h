@@ -53,13 +53,12 @@ class Llama {
     int64_t batch() const { return batch_; }
     int64_t seq() const { return seq_; }
 
-    // Token losses on their way from the device: rows·seq in nats, 0 where ignored.
+    // Losses on their way from the device, in nats: of each token, 0 where ignored, or of each target.
     class Pending {
       public:
         // Waits until they are here. The values stay until the model is given two more batches.
         std::span<const float> wait() const;
-        // Of losses(), after wait(): 1 where no token is more likely than the label, 0 where one is or the label is
-        // ignored. Of forward_backward(): none.
+        // Of target_losses(), after wait(): 1 where no token is more likely than the label, else 0. Of others: none.
         std::span<const uint8_t> greedy() const;
 
       private:
@@ -77,9 +76,19 @@ class Llama {
     Pending forward_backward(Tensor weights, Tensor grads, std::span<const int32_t> tokens,
                              std::span<const int32_t> labels, float scale);
 
-    // Per-token losses without gradients. length: tokens per sequence, 1 to seq (0: seq): as many shorter sequences as
-    // there is room for, rows·length <= batch·seq. Throws as forward_backward, and when the length is none of these.
-    Pending losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels, int64_t length = 0);
+    // The same losses without gradients.
+    Pending losses(Tensor weights, std::span<const int32_t> tokens, std::span<const int32_t> labels);
+
+    // The loss of `label` after the token at `position` of the batch, counted through its rows.
+    struct Target {
+        int32_t position, label;
+    };
+    // The losses of these targets alone, in their order: other positions cost nothing in the head. A position may have
+    // several. length: tokens per sequence, 1 to seq: as many shorter sequences as there is room for, rows·length <=
+    // batch·seq. Throws Error(input) as forward_backward, when the length is none of these, when a position is outside
+    // the tokens, a label outside the vocabulary, or there are none or more than batch·seq targets.
+    Pending target_losses(Tensor weights, std::span<const int32_t> tokens, int64_t length,
+                          std::span<const Target> targets);
 
     // All logits, (rows, seq, vocab), on the host: for tests.
     void logits(Tensor weights, std::span<const int32_t> tokens, std::span<float> out);
@@ -109,7 +118,10 @@ class Llama {
 
     Extent checked_extent(const Tensor& weights, std::span<const int32_t> tokens, int64_t length) const;
     void check_labels(std::span<const int32_t> labels, std::span<const int32_t> tokens) const;
+    void check_targets(std::span<const Target> targets, Extent extent) const;
     Pending::Slot& send(std::span<const int32_t> tokens, std::span<const int32_t> labels);
+    void send(Pending::Slot& slot, std::span<const Target> targets);
+    void upload(Tensor to, std::span<const int32_t> pinned);
     Pending fetch_losses(Pending::Slot& slot, int64_t count, bool greedy);
     void forward(const WeightViews& weights, Tensor tokens, Extent extent);
     void head_forward_backward(const WeightViews& weights, const WeightViews& grads, Tensor labels, float scale,

@@ -149,12 +149,13 @@ OpCase decode_case(DType compute, const Decode& a) {
 std::vector<Decode> decodes(CaseSizes sizes) {
     switch (sizes) {
         // The first token; one and several after some; a full cache; many queries of a group; more keys than a block
-        // of the grid has; rows that are no whole packs, and of every padded size.
+        // of the grid has, and the last of several tokens alone in a block; rows that are no whole packs, and of every
+        // padded size.
         case CaseSizes::small:
-            return {{1, 1, 0, 1, 1, 1, 64},     {1, 1, 5, 9, 2, 1, 64},    {2, 3, 0, 3, 4, 2, 64},
-                    {1, 1, 700, 800, 4, 4, 32}, {2, 1, 63, 70, 6, 2, 128}, {1, 5, 130, 140, 3, 3, 96},
-                    {1, 70, 20, 90, 2, 1, 8},   {1, 2, 33, 40, 9, 1, 256}, {1, 3, 65, 68, 5, 1, 6},
-                    {1, 1, 300, 301, 1, 1, 13}};
+            return {{1, 1, 0, 1, 1, 1, 64},     {1, 1, 5, 9, 2, 1, 64},     {2, 3, 0, 3, 4, 2, 64},
+                    {1, 1, 700, 800, 4, 4, 32}, {2, 1, 63, 70, 6, 2, 128},  {1, 5, 130, 140, 3, 3, 96},
+                    {1, 70, 20, 90, 2, 1, 8},   {1, 2, 33, 40, 9, 1, 256},  {1, 3, 65, 68, 5, 1, 6},
+                    {1, 1, 300, 301, 1, 1, 13}, {1, 3, 254, 260, 1, 1, 64}, {1, 5, 253, 520, 8, 2, 32}};
         case CaseSizes::model:
             return {{1, 1, 2047, 2048, 8, 8, 256}, {1, 1, 8191, 8192, 32, 8, 128}, {1, 256, 1792, 2048, 8, 8, 256}};
         case CaseSizes::laptop:

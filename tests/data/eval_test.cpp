@@ -107,7 +107,7 @@ TEST_CASE("every stored log-likelihood, prediction and accuracy") {
                 const TemporaryFolder folder;
                 const SessionOptions options = options_for(task, std::ssize(expected), folder.path() / "rows.jsonl");
                 const std::vector<Result> results =
-                    Session(model, *tokenizer, options).run(cpu(2), [](const Workload&, int64_t) { return true; });
+                    Session(model, *tokenizer, options).run(cpu(2), [](const Workload&, const Answered&) { return true; });
                 std::map<int64_t, json> found;
                 for (const json& line : read_lines(options.rows))
                     if (line.contains("i")) found[line["i"].get<int64_t>()] = line;

@@ -41,9 +41,9 @@ std::string story(const char* file, const std::string& prompt, int64_t tokens, d
     return text + stream.finish();
 }
 
-// What llama2.c's run.c prints for stories260K.bin with -z tok512.bin -t 0 -n 256. Made by a loop of its own in numpy,
-// with run.c's interleaved rotation, its tokenizer and its end at token 1, in double and in single precision: the same
-// ids in both, no choice closer than 0.0018 (logits).
+// What llama2.c's run.c prints for stories260K.bin with -z tok512.bin -t 0 -n 256, compiled with -Ofast and with -O1. A
+// loop in numpy that follows its rules gives the same ids in double and in single precision, no choice closer than 0.0018
+// (logits).
 constexpr const char* once_upon_a_time =
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a "
     "big, "

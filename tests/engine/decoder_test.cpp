@@ -40,7 +40,8 @@ std::span<const float> row(const std::vector<float>& logits, size_t i) {
 
 }  // namespace
 
-// Both compute in fp32 and add in another order: a few roundings of 6e-8 each.
+// Both compute in fp32 and add in another order, and each processor in its own: between 1e-6 and 3e-6 was seen.
+// A position or a head mixed up shows at 1e-2 and more.
 TEST_CASE("a decoder's logits are the model's, fed token by token, in parts or at once") {
     for (const bool tied : {false, true}) {
         const LlamaConfig config = small_config(tied);
@@ -54,7 +55,7 @@ TEST_CASE("a decoder's logits are the model's, fed token by token, in parts or a
                 const auto part = std::span(tokens).subspan(i, std::min(at_a_time, tokens.size() - i));
                 const std::span<const float> logits = decoder.feed(flat(params), part);
                 REQUIRE(logits.size() == 61);
-                CHECK(distance(logits, row(want, i + part.size() - 1)) < 2e-6);
+                CHECK(distance(logits, row(want, i + part.size() - 1)) < 2e-5);
                 CHECK(decoder.length() == static_cast<int64_t>(i + part.size()));
             }
         }

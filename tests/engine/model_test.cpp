@@ -35,6 +35,13 @@ struct Batch {
     }
     void take(const Llama::Pending& pending) { std::ranges::copy(pending.wait(), losses.begin()); }
     double sum() const { return std::accumulate(losses.begin(), losses.end(), 0.0); }
+    // Of the labels that are not ignored.
+    std::vector<Llama::Target> targets() const {
+        std::vector<Llama::Target> all;
+        for (size_t i = 0; i < labels.size(); ++i)
+            if (labels[i] >= 0) all.push_back({static_cast<int32_t>(i), labels[i]});
+        return all;
+    }
 };
 
 std::vector<float> gradient(Llama& model, const std::vector<float>& params, Batch& batch,
@@ -132,9 +139,11 @@ TEST_CASE("a step allocates nothing") {
     const std::vector<float> params = random_weights(config, "weights");
     std::vector<float> grads(params.size()), logits(24 * 61);
     Batch batch(config, 2, 12, "batch");
+    const std::vector<Llama::Target> all = batch.targets();
     auto step = [&] {
         batch.take(model.forward_backward(flat(params), flat(grads), batch.tokens, batch.labels, 1.0f));
         batch.take(model.losses(flat(params), batch.tokens, batch.labels));
+        model.target_losses(flat(params), batch.tokens, 12, all).wait();
         model.logits(flat(params), batch.tokens, logits);
     };
     step();  // libraries below may set themselves up in their first call
@@ -227,6 +236,55 @@ TEST_CASE("inference gives the training pass's losses, and the logits those loss
                          doctest::Contains("inference"), Error);
 }
 
+TEST_CASE("targets have the losses of their labels at their positions, in any order") {
+    const LlamaConfig config = small_config();
+    const std::vector<float> params = random_weights(config, "weights");
+    constexpr int64_t seq = 10, N = 2 * seq;
+    for (const Pass pass : {Pass::inference, Pass::training}) {
+        Llama model(cpu(2), config, 2, seq, pass);
+        Batch batch(config, 2, seq, "batch");
+        // Every position with three labels in turn, of which targets ask for some.
+        std::vector<std::vector<float>> want;
+        for (int32_t shift : {0, 1, 30}) {
+            for (size_t i = 0; i < N; ++i) batch.labels[i] = (static_cast<int32_t>(i) * 7 + shift) % 61;
+            batch.take(model.losses(flat(params), batch.tokens, batch.labels));
+            want.push_back(batch.losses);
+        }
+        std::vector<Llama::Target> targets;
+        std::vector<float> expected;
+        const auto ask = [&](int32_t position, size_t kind) {
+            targets.push_back({position, (position * 7 + (kind == 2 ? 30 : static_cast<int32_t>(kind))) % 61});
+            expected.push_back(want[kind][static_cast<size_t>(position)]);
+        };
+        const auto check = [&] {
+            const Llama::Pending pending = model.target_losses(flat(params), batch.tokens, seq, targets);
+            REQUIRE(pending.wait().size() == targets.size());
+            CHECK(pending.greedy().size() == targets.size());
+            CHECK(distance(pending.wait(), expected) < 1e-6);
+        };
+        ask(13, 1);
+        check();
+        for (const size_t kind : {0, 1, 2}) ask(19, kind), ask(0, kind), ask(4, 2), ask(4, kind);
+        check();
+        while (std::ssize(targets) < N) ask(N - static_cast<int32_t>(targets.size()), targets.size() % 3);
+        check();
+    }
+}
+
+TEST_CASE("the probabilities of all labels at one position add up to one") {
+    const LlamaConfig config = small_config();
+    const std::vector<float> params = random_weights(config, "weights");
+    Llama model(cpu(2), config, 8, 8, Pass::inference);
+    const std::vector<int32_t> tokens{5, 9, 11};
+    std::vector<Llama::Target> targets;
+    for (int32_t label = 0; label < 61; ++label) targets.push_back({2, label});  // far more targets than tokens
+    const Llama::Pending pending = model.target_losses(flat(params), tokens, 3, targets);
+    double sum = 0;
+    for (const float loss : pending.wait()) sum += std::exp(-double(loss));
+    CHECK(sum == doctest::Approx(1).epsilon(1e-5));
+    CHECK(std::ranges::count(pending.greedy(), 1) == 1);
+}
+
 TEST_CASE("short sequences have the losses that they have in a longer one") {
     const LlamaConfig config = small_config();
     const std::vector<float> params = random_weights(config, "weights");
@@ -239,53 +297,72 @@ TEST_CASE("short sequences have the losses that they have in a longer one") {
             CAPTURE(length);
             for (const int64_t rows : {int64_t{1}, 2 * seq / length}) {
                 // The first tokens of the two sequences, in turn.
-                std::vector<int32_t> tokens, labels;
-                std::vector<float> want, got(static_cast<size_t>(rows * length));
+                std::vector<int32_t> tokens;
+                std::vector<Llama::Target> targets;
+                std::vector<float> want;
                 for (int64_t i = 0; i < rows * length; ++i) {
                     const auto from = static_cast<size_t>(i / length % 2 * seq + i % length);
                     tokens.push_back(whole.tokens[from]);
-                    labels.push_back(whole.labels[from]);
+                    if (whole.labels[from] < 0) continue;
+                    targets.push_back({static_cast<int32_t>(i), whole.labels[from]});
                     want.push_back(whole.losses[from]);
                 }
-                std::ranges::copy(model.losses(flat(params), tokens, labels, length).wait(), got.begin());
-                CHECK(distance(got, want) < 1e-6);
+                CHECK(distance(model.target_losses(flat(params), tokens, length, targets).wait(), want) < 1e-6);
             }
         }
-        Batch again(config, 2, seq, "batch");
-        again.take(model.losses(flat(params), again.tokens, again.labels, 0));
-        CHECK(again.losses == whole.losses);
-        for (const int64_t length : {-1, 3, 11})
-            CHECK_THROWS_AS(model.losses(flat(params), again.tokens, again.labels, length), Error);
-        again.tokens.resize(24), again.labels.resize(24);  // 8 sequences of 3, one and a third more than there is room for
-        CHECK_THROWS_WITH_AS(model.losses(flat(params), again.tokens, again.labels, 3),
-                             doctest::Contains("1 to 6 sequences of 3"), Error);
     }
 }
 
-TEST_CASE("greedy says whether the label is the most likely token") {
+TEST_CASE("targets and lengths that do not fit the batch are refused") {
+    const LlamaConfig config = small_config();
+    const std::vector<float> params = random_weights(config, "weights");
+    Llama model(cpu(2), config, 2, 10, Pass::inference);
+    const std::vector<int32_t> tokens(20, 3);
+    const auto refused = [&](size_t count, int64_t length, std::vector<Llama::Target> targets, const char* why) {
+        CAPTURE(why);
+        CHECK_THROWS_WITH_AS(model.target_losses(flat(params), std::span(tokens).first(count), length, targets),
+                             doctest::Contains(why), Error);
+    };
+    refused(20, 10, {{20, 1}}, "position 20, expected 0 to 19");
+    refused(20, 10, {{0, 1}, {-1, 1}}, "position -1, expected 0 to 19");
+    refused(3, 3, {{3, 1}}, "position 3, expected 0 to 2");  // there is room for it, but no token
+    refused(20, 10, {{7, 61}}, "label 61, expected 0 to 60");
+    refused(20, 10, {{7, Llama::ignore_label}}, "label -100, expected 0 to 60");
+    refused(20, 10, {}, "0 targets: expected 1 to 20");
+    refused(20, 10, std::vector<Llama::Target>(21, {0, 1}), "21 targets: expected 1 to 20");
+    for (const int64_t length : {-1, 0, 11}) refused(20, length, {{0, 1}}, "expected 1 to 10");
+    refused(20, 3, {{0, 1}}, "1 to 6 sequences of 3");
+    refused(0, 10, {{0, 1}}, "0 tokens: expected");
+    const std::vector<int32_t> many(21, 3);  // 7 sequences of 3, one more than there is room for
+    CHECK_THROWS_WITH_AS(model.target_losses(flat(params), many, 3, std::vector<Llama::Target>{{0, 1}}),
+                         doctest::Contains("1 to 6 sequences of 3"), Error);
+    CHECK(model.target_losses(flat(params), tokens, 10, std::vector<Llama::Target>(20, {0, 1})).wait().size() == 20);
+}
+
+TEST_CASE("greedy says whether the target's label is the most likely token") {
     const LlamaConfig config = small_config();
     const std::vector<float> params = random_weights(config, "weights");
     Llama model(cpu(2), config, 2, 10, Pass::training);
     Batch batch(config, 2, 10, "batch");
     std::vector<float> logits(20 * 61);
     model.logits(flat(params), batch.tokens, logits);
-    for (size_t n = 0; n < 20; ++n) {
-        const auto row = std::span(logits).subspan(n * 61, 61);
-        if (n % 3 == 0) batch.labels[n] = static_cast<int32_t>(std::ranges::max_element(row) - row.begin());
+    std::vector<Llama::Target> targets;
+    for (int32_t n = 0; n < 20; ++n) {
+        const auto row = std::span(logits).subspan(static_cast<size_t>(n) * 61, 61);
+        const auto best = static_cast<int32_t>(std::ranges::max_element(row) - row.begin());
+        targets.push_back({n, n % 3 == 0 ? best : (best + 1) % 61});
     }
-    batch.labels[6] = Llama::ignore_label;
-    const Llama::Pending pending = model.losses(flat(params), batch.tokens, batch.labels);
+    const Llama::Pending pending = model.target_losses(flat(params), batch.tokens, 10, targets);
     CHECK(pending.wait().size() == 20);
     const std::span<const uint8_t> greedy = pending.greedy();
     REQUIRE(greedy.size() == 20);
     for (size_t n = 0; n < 20; ++n) {
         CAPTURE(n);
-        CHECK(greedy[n] == (n % 3 == 0 && n != 6));
+        CHECK(greedy[n] == (n % 3 == 0));
     }
-    std::vector<float> grads(params.size());
-    const Llama::Pending training = model.forward_backward(flat(params), flat(grads), batch.tokens, batch.labels, 1);
-    CHECK(training.wait().size() == 20);
-    CHECK(training.greedy().empty());
+    const Llama::Pending dense = model.losses(flat(params), batch.tokens, batch.labels);
+    CHECK(dense.wait().size() == 20);
+    CHECK(dense.greedy().empty());
 }
 
 TEST_CASE("any number of threads gives the same bits") {

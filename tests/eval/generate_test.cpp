@@ -105,6 +105,33 @@ TEST_CASE("a prompt begins with the begin token where there is one of its own") 
     CHECK(stop_tokens(toy_model(), with) == Tokens{end, begin});
 }
 
+TEST_CASE("a long prompt is fed in pieces, and no further when it is asked to") {
+    const SavedModel model = toy_model();
+    const Tensor weights = flat(model.params);
+    const auto piece = static_cast<size_t>(Decoder::most_at_once);
+    Tokens prompt(2 * piece + 3);
+    for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<int32_t>(i * 7 % 259);
+    const auto fed = [&](size_t count, size_t most_pieces) {
+        Decoder decoder(cpu(), model.config, std::ssize(prompt));
+        std::vector<int64_t> told;
+        const auto logits = feed_prompt(decoder, weights, std::span(prompt).first(count), [&](int64_t tokens) {
+            CHECK(tokens == decoder.length());
+            told.push_back(tokens);
+            return told.size() < most_pieces;
+        });
+        return std::pair(std::vector(logits.begin(), logits.end()), told);
+    };
+    using Told = std::vector<int64_t>;
+    Decoder at_once(cpu(), model.config, std::ssize(prompt));
+    const auto want = at_once.feed(weights, prompt);
+    CHECK(fed(prompt.size(), 100) == std::pair(std::vector(want.begin(), want.end()), Told{256, 512}));
+    CHECK(fed(prompt.size(), 2) == std::pair(std::vector<float>{}, Told{256, 512}));
+    CHECK(fed(prompt.size(), 1) == std::pair(std::vector<float>{}, Told{256}));
+    CHECK(fed(2 * piece, 100).second == Told{256});
+    CHECK(fed(piece, 100).second.empty());
+    CHECK(fed(1, 100).first.size() == 259);
+}
+
 TEST_CASE("a text ends at a stop token, the asked number, the model's length, or when it is asked to") {
     const SavedModel model = toy_model();
     const Tensor weights = flat(model.params);

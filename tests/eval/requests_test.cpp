@@ -68,7 +68,7 @@ TEST_CASE("what is too long loses its front") {
     CHECK(request("0123", "45", 5).tokens == Ids{'0', '1', '2', '3', '4', '5'});
     CHECK(request("x", "12345", 5).tokens == Ids{'x', '1', '2', '3', '4', '5'});
     CHECK(request("wx", "12345", 5).tokens == Ids{'x', '1', '2', '3', '4', '5'});
-    CHECK(refusal([] { request("x", "123456", 5); }).find("6 tokens, but the model sees 5") != std::string::npos);
+    CHECK(refusal([] { request("x", "123456", 5); }).find("6 tokens, expected at most the 5") != std::string::npos);
 }
 
 TEST_CASE("windows score every token once") {

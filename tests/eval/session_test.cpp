@@ -1,6 +1,7 @@
 // Whole evaluations of a small random model: scores, files of answers, resuming.
 #include "base/temporary_folder.h"
 #include "eval/session.h"
+#include "kernels/cases/with_table.h"
 #include "tests/cpu.h"
 #include "tests/eval/toy.h"
 
@@ -58,8 +59,8 @@ struct Sample {
     }
     // Stops when `most` answers are there.
     std::vector<Result> run(int64_t most = 1 << 20) {
-        return Session(model, tokenizer, options).run(cpu(), [&](const Workload&, int64_t answered) {
-            return answered < most;
+        return Session(model, tokenizer, options).run(cpu(), [&](const Workload&, const Answered& answered) {
+            return answered.items < most;
         });
     }
     std::string figures() { return to_json(run().front()).dump(); }
@@ -96,6 +97,44 @@ Score reference(const SavedModel& model, const Request& request) {
     return score;
 }
 
+// The CPU, and how many tokens went through attention, over all layers, and how many targets through the head.
+struct Counting : WithTable {
+    static inline int64_t tokens, targets;
+    static const Ops& table() {
+        static Ops ops = cpu().ops();
+        ops.attention_forward = [](Stream& stream, Tensor out, Tensor lse, Tensor qkv) {
+            tokens += qkv.shape[0] * qkv.shape[1];
+            cpu().ops().attention_forward(stream, out, lse, qkv);
+        };
+        ops.loss_eval = [](Stream& stream, Tensor losses, Tensor greedy, Tensor hidden, Tensor head, Tensor labels,
+                           Tensor scratch) {
+            targets += labels.numel();
+            cpu().ops().loss_eval(stream, losses, greedy, hidden, head, labels, scratch);
+        };
+        return ops;
+    }
+    Counting() : WithTable(cpu(), table()) { tokens = targets = 0; }
+};
+
+// The scores of the requests, checked against reference(); `batch_tokens` for sequences of `length`.
+void check_scores(const SavedModel& model, Device& device, const std::vector<Request>& requests, int64_t length,
+                  int64_t batch_tokens) {
+    Scorer scorer(device, model.config, model.params, length, batch_tokens);
+    std::vector<int> calls(requests.size());
+    std::vector<size_t> lengths;
+    scorer.score(requests, [&](size_t i, const Score& score) {
+        CAPTURE(i);
+        const Score expected = reference(model, requests[i]);
+        CHECK(score.loglikelihood == doctest::Approx(expected.loglikelihood).epsilon(1e-5));
+        CHECK(score.greedy == expected.greedy);
+        ++calls[i];
+        lengths.push_back(requests[i].tokens.size());
+        return true;
+    });
+    CHECK(calls == std::vector<int>(requests.size(), 1));
+    CHECK(std::is_sorted(lengths.rbegin(), lengths.rend()));
+}
+
 }  // namespace
 
 TEST_CASE("scores of batches of mixed lengths are those of each request by itself") {
@@ -111,20 +150,52 @@ TEST_CASE("scores of batches of mixed lengths are those of each request by itsel
     requests.back().context += 3;
     for (const int64_t batch_tokens : {1, 90, 1000}) {
         CAPTURE(batch_tokens);
-        Scorer scorer(cpu(), model.config, model.params, 40, batch_tokens);
-        std::vector<int> calls(requests.size());
-        std::vector<size_t> lengths;
-        scorer.score(requests, [&](size_t i, const Score& score) {
-            const Score expected = reference(model, requests[i]);
-            CHECK(score.loglikelihood == doctest::Approx(expected.loglikelihood).epsilon(1e-5));
-            CHECK(score.greedy == expected.greedy);
-            ++calls[i];
-            lengths.push_back(requests[i].tokens.size());
-            return true;
-        });
-        CHECK(calls == std::vector<int>(requests.size(), 1));
-        CHECK(std::is_sorted(lengths.rbegin(), lengths.rend()));
+        check_scores(model, cpu(), requests, 40, batch_tokens);
     }
+}
+
+TEST_CASE("requests that differ in their last token alone are computed as one") {
+    const SavedModel model = toy_model();
+    const std::vector<int32_t> inputs{'a', ' ', 'b', 'c', 'a', 'b', 'x', 'y'};
+    std::vector<Request> requests;
+    for (const int64_t scored : {1, 8, 3})
+        for (const int32_t last : {'p', 'q', 'r', 'p'}) {
+            requests.push_back({.tokens = inputs, .scored = scored, .context = 9 - scored});
+            requests.back().tokens.push_back(last);
+        }
+    requests.push_back({.tokens = {'a', ' ', 'b', 'c', 'x', 'x', 'x', 'y'}, .scored = 2, .context = 6});
+    requests.push_back({.tokens = {'a', ' ', 'b', 'c', 'x'}, .scored = 2, .context = 3});
+    {
+        Counting device;
+        check_scores(model, device, requests, 8, 80);
+        CHECK(Counting::tokens == model.config.layers * (2 * 8 + 4));  // seven inputs are padded to eight, four are not
+        CHECK(Counting::targets == 7 + 3 * 3 + 2 + 2);                 // p, q and r for each number of scored tokens
+    }
+    // Where a batch has no room for all targets of a sequence, the next one computes it again for the rest.
+    const std::map<int64_t, int64_t> computed = {{8, 4 * 8 + 7 + 4}, {16, 8 + 7 + 4}};  // tokens, by those of a batch
+    for (const auto& [batch_tokens, tokens] : computed) {
+        Counting device;
+        check_scores(model, device, requests, 8, batch_tokens);
+        CHECK(Counting::tokens == model.config.layers * tokens);
+    }
+}
+
+TEST_CASE("requests of more tokens than planned, or that score none or all of theirs, are refused") {
+    const SavedModel model = toy_model();
+    Scorer scorer(cpu(), model.config, model.params, 4, 100);
+    const auto refused = [&](std::vector<int32_t> tokens, int64_t scored) {
+        const std::vector<Request> requests{{.tokens = {'x', 'y'}, .scored = 1, .context = 1},
+                                            {.tokens = std::move(tokens), .scored = scored, .context = 1}};
+        return refusal([&] { scorer.score(requests, [](size_t, const Score&) { return true; }); });
+    };
+    CHECK(refused({1, 2, 3, 4, 5}, 4) == "");
+    CHECK(refused({1, 2, 3, 4, 5, 6}, 1).find("6 tokens, expected 2 to 5") != std::string::npos);
+    CHECK(refused({}, 0).find("0 tokens") != std::string::npos);
+    CHECK(refused({1}, 1).find("1 tokens") != std::string::npos);
+    CHECK(refused({1, 2, 3}, 3).find("scores 3, expected 1 to 2") != std::string::npos);
+    CHECK(refused({1, 2, 3}, 0).find("scores 0") != std::string::npos);
+    CHECK(refused({1, 260, 3}, 1).find("vocabular") != std::string::npos);
+    CHECK(refused({1, 2, 260}, 1).find("vocabular") != std::string::npos);
 }
 
 TEST_CASE("greedy answers are found") {
@@ -149,6 +220,39 @@ TEST_CASE("a stopped evaluation goes on to the same figures and answers") {
         CHECK(std::ssize(sample.lines()) == 2 + stop);
         CHECK(sample.figures() == expected);
         CHECK(sample.lines().size() == 2 + 20);
+    }
+}
+
+TEST_CASE("progress counts the tokens that are computed, those of earlier evaluations included") {
+    Sample sample;
+    write_file(sample.folder.path() / "mmlu_test.jsonl",
+               as_bytes(R"({"subject":"anatomy","question":"q","choices":["a","b","c","d"],"answer":1})"));
+    sample.options.tasks = {"piqa", "mmlu"};
+    for (const int64_t from : {0, 7}) {
+        if (from > 0) write_file(sample.options.rows, {});
+        if (from > 0) CHECK_THROWS_AS(sample.run(from), Error);
+        const Session session(sample.model, sample.tokenizer, sample.options);
+        std::map<std::string, std::vector<Answered>> told;
+        Session(sample.model, sample.tokenizer, sample.options)
+            .run(cpu(), [&](const Workload& work, const Answered& now) {
+                told[work.name].push_back(now);
+                return true;
+            });
+        for (const Workload& work : session.works()) {
+            CAPTURE(work.name);
+            const std::vector<Answered>& all = told.at(work.name);
+            CHECK(all.front().items == (work.name == "piqa" ? from : 0));
+            CHECK((all.front().tokens > 0) == (all.front().items > 0));
+            for (size_t k = 1; k < all.size(); ++k) {
+                CHECK(all[k].items == all[k - 1].items + 1);
+                CHECK(all[k].tokens > all[k - 1].tokens);
+            }
+            CHECK(all.back().items == std::ssize(work.items));
+            CHECK(all.back().tokens == everything(work).tokens);
+        }
+        // Four answers of one token after one context.
+        const Workload& mmlu = session.works()[1];
+        CHECK(everything(mmlu).tokens == std::ssize(mmlu.items[0].requests[0].inputs()));
     }
 }
 
@@ -244,7 +348,12 @@ TEST_CASE("a row that the model cannot answer is named") {
     write_file(
         sample.folder.path() / "piqa_validation.jsonl",
         as_bytes(piqa_rows(2) + R"({"goal":"g","sol1":")" + std::string(80, 'x') + R"(","sol2":"b","label":0})"));
-    CHECK(sample.refused().find("piqa_validation.jsonl line 3: the answer") != std::string::npos);
+    const std::string message = sample.refused();
+    for (const char* part :
+         {"piqa_validation.jsonl line 3: the answer", "81 tokens, expected at most the 64", "--limit"})
+        CHECK(message.find(part) != std::string::npos);
+    sample.options.limit = 2;
+    CHECK(sample.refused() == "");
 }
 
 TEST_CASE("PIQA's original files: labels apart") {
@@ -352,7 +461,7 @@ TEST_CASE("perplexity of texts: by word, byte and token, documents apart") {
 TEST_CASE("the report has what is needed to repeat the figures") {
     Sample sample;
     Session session(sample.model, sample.tokenizer, sample.options);
-    const std::vector<Result> results = session.run(cpu(), [](const Workload&, int64_t) { return true; });
+    const std::vector<Result> results = session.run(cpu(), [](const Workload&, const Answered&) { return true; });
     const nlohmann::json report = session.report(results, "program");
     CHECK(report["results"]["piqa"]["rows"] == 20);
     CHECK(report["results"]["piqa"]["sha256"] == to_hex(sha256(as_bytes(piqa_rows(20)))));

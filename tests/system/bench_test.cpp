@@ -48,6 +48,7 @@ TEST_CASE("bench prints figures as JSON, of an operation and of a step") {
     CHECK(report["dtype"] == "f32");
     CHECK(report["matmul_gflops"] > 0);
     CHECK(report["copy_gbytes"] > 0);
+    CHECK(report["read_gbytes"] > 0);
     REQUIRE(report["cases"].size() == 2);
     const nlohmann::json &product = report["cases"][0], &step = report["cases"][1];
     CHECK(product["name"] == "matmul/33x65x17-nt");

@@ -60,6 +60,7 @@ struct Ceilings {
     int64_t edge = 0;  // of the square matrix product
     double flops = 0;  // per second, of that product in the compute type
     double bytes = 0;  // per second, of a copy: read and written
+    double read = 0;   // bytes per second that are read alone, on the CPU: what bounds a single token
     double of(Bound bound) const { return bound == Bound::compute ? flops : bytes; }
 };
 Ceilings measure_ceilings(Device& device, Stopwatch& stopwatch);

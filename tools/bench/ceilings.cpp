@@ -55,6 +55,11 @@ Ceilings measure_ceilings(Device& device, Stopwatch& stopwatch) {
             copy_on_threads(from.tensor().f32(), to.tensor().f32(), count, device.stream().threads);
     };
     ceilings.bytes = 2.0 * sizeof(float) * static_cast<double>(count) / stopwatch.measure(copy).best;
+    if (!gpu) {
+        const DeviceArray zeros(device, DType::f32, int64_t{64} << 20);  // more than caches hold
+        const auto read = [&] { device.ops().sum_of_squares(device.stream(), zeros.tensor()); };
+        ceilings.read = static_cast<double>(zeros.tensor().bytes()) / stopwatch.measure(read).best;
+    }
     return ceilings;
 }
 

@@ -148,10 +148,12 @@ int run(const Options& options) {
                              {"matmul_edge", ceilings.edge},
                              {"matmul_gflops", ceilings.flops * 1e-9},
                              {"copy_gbytes", ceilings.bytes * 1e-9},
+                             {"read_gbytes", ceilings.read * 1e-9},
                              {"cases", nlohmann::json::array()}};
     if (!options.json) {
-        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}\n\n", device->description(), time,
-                   ceilings.edge, rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes));
+        fmt::print("{}; time: {}; ceilings: matrix product {}³ {}, copy {}{}\n\n", device->description(), time,
+                   ceilings.edge, rate_text(Bound::compute, ceilings.flops), rate_text(Bound::memory, ceilings.bytes),
+                   ceilings.read > 0 ? ", read " + rate_text(Bound::memory, ceilings.read) : "");
         fmt::print("{:<38} {:>11} {:>11} {:>16} {:>8}\n", "case", "best ms", "median ms", "rate", "ceiling");
     }
     for (const Case& what : cases) {

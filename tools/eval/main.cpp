@@ -32,23 +32,24 @@ std::map<std::string, std::filesystem::path> by_task(const std::vector<std::stri
     return files;
 }
 
-// Rows per second and time left, for one benchmark after the other.
+// Tokens per second and time left, for one benchmark after the other. Rows would not do: the longest come first.
 class Meter {
   public:
-    bool update(const Workload& work, int64_t answered) {
+    bool update(const Workload& work, const Answered& answered) {
         if (&work != work_) {
             work_ = &work;
-            before_ = answered;
-            progress_ = std::make_unique<Progress>(work.name, work.task ? "rows" : "windows",
-                                                   static_cast<double>(std::ssize(work.items) - answered));
+            all_ = everything(work);
+            const auto already = static_cast<double>(answered.tokens);  // from an earlier, interrupted evaluation
+            progress_ = std::make_unique<Progress>(work.name, "tokens", static_cast<double>(all_.tokens), already);
         }
-        progress_->update(static_cast<double>(answered - before_));
+        progress_->update(static_cast<double>(answered.tokens), static_cast<double>(all_.tokens),
+                          fmt::format("  {} of {} {}", answered.items, all_.items, work.task ? "rows" : "windows"));
         return !stop_requested();
     }
 
   private:
     const Workload* work_ = nullptr;
-    int64_t before_ = 0;  // answers from an earlier, interrupted evaluation
+    Answered all_;
     std::unique_ptr<Progress> progress_;
 };
 
@@ -76,8 +77,8 @@ int Flags::run() {
     std::vector<Result> results;
     try {
         Meter meter;
-        results = evaluation.run(*computer,
-                                 [&](const Workload& work, int64_t answered) { return meter.update(work, answered); });
+        results = evaluation.run(
+            *computer, [&](const Workload& work, const Answered& answered) { return meter.update(work, answered); });
     } catch (const Error& error) {
         if (error.code() != ExitCode::interrupted) throw;
         fail(error.code(), "{}; {}", error.what(),

@@ -107,6 +107,18 @@ const char* reason(Stopped stopped) {
     return "";
 }
 
+// The logits after the prompt; none: interrupted.
+std::vector<float> read_prompt(Decoder& decoder, Tensor weights, const std::vector<int32_t>& tokens) {
+    Progress progress("reading the prompt", "tokens", static_cast<double>(tokens.size()));
+    const auto logits = feed_prompt(decoder, weights, tokens, [&](int64_t fed) {
+        progress.update(static_cast<double>(fed));
+        return !stop_requested();
+    });
+    if (!logits.empty() && std::ssize(tokens) > Decoder::most_at_once)
+        progress.update(static_cast<double>(tokens.size()));
+    return {logits.begin(), logits.end()};
+}
+
 int run(const Options& options) {
     Sampler check_options(options.sampler);  // a wrong option is said before anything is loaded
     const std::string prompt = prompt_of(options);
@@ -120,14 +132,20 @@ int run(const Options& options) {
     if (stop_requested()) return static_cast<int>(ExitCode::interrupted);
 
     const auto device = open_device(options.device);
-    const ModelWeights weights(*device, model.params);
-    if (!device->shares_host_memory()) model.params = {};
+    const ModelWeights weights(*device, std::move(model.params));
     // The last token that is generated is not fed.
     Decoder decoder(*device, model.config, std::min(model.seq, count + std::max<int64_t>(options.tokens - 1, 1)));
 
     double started = seconds_now();
-    const auto after_prompt = decoder.feed(weights.tensor(), tokens);
-    const std::vector<float> logits(after_prompt.begin(), after_prompt.end());
+    const std::vector<float> logits = read_prompt(decoder, weights.tensor(), tokens);
+    if (logits.empty()) {
+        Output output;
+        if (options.echo) output.add(prompt);
+        output.finish();
+        output.print("\n");
+        fmt::print(stderr, "prompt: {} (interrupted)\n", rate(decoder.length(), seconds_now() - started));
+        return static_cast<int>(ExitCode::interrupted);
+    }
     fmt::print(stderr, "prompt: {}\n", rate(count, seconds_now() - started));
 
     const GenerateOptions how{options.tokens, tokenizer->vocab_size(), stop_tokens(model, *tokenizer)};

@@ -10,7 +10,7 @@ void embedding_forward(Stream& stream, Tensor out, Tensor table, Tensor ids) {
     float* const out_data = out.f32();
     const float* const table_data = table.f32();
     const int32_t* const id = ids.i32();
-#pragma omp parallel for num_threads(stream.threads)
+#pragma omp parallel for num_threads(stream.threads) if (rows > 1)
     for (int64_t i = 0; i < rows; ++i)
         std::memcpy(out_data + i * channels, table_data + id[i] * channels, channels * sizeof(float));
 }

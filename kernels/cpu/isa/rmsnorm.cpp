@@ -58,7 +58,7 @@ void rmsnorm_forward(Stream& stream, Tensor y, Tensor rstd, Tensor x, Tensor wei
     float* const scale = rstd.f32();
     const float* const in = x.f32();
     const float* const w = weight.f32();
-#pragma omp parallel for num_threads(stream.threads)
+#pragma omp parallel for num_threads(stream.threads) if (rows > 1)
     for (int64_t i = 0; i < rows; ++i)
         scale[i] = normalise_row(out + i * channels, in + i * channels, w, channels, eps);
 }
@@ -72,7 +72,7 @@ void add_rmsnorm_forward(Stream& stream, Tensor sum, Tensor y, Tensor rstd, Tens
     const float* const left = a.f32();
     const float* const right = b.f32();
     const float* const w = weight.f32();
-#pragma omp parallel for num_threads(stream.threads)
+#pragma omp parallel for num_threads(stream.threads) if (rows > 1)
     for (int64_t i = 0; i < rows; ++i) {
         float* const row = total + i * channels;
 #pragma omp simd

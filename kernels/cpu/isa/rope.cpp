@@ -15,7 +15,7 @@ void rotate(Stream& stream, Tensor x, Tensor table, Tensor positions, int64_t ro
     float* const data = x.f32();
     const float* const angles = table.f32();
     const int32_t* const position = positions.i32();
-#pragma omp parallel for num_threads(stream.threads)
+#pragma omp parallel for num_threads(stream.threads) if (rows > 1)
     for (int64_t i = 0; i < rows; ++i) {
         const float* const angle = angles + (position ? position[i] : i % seq) * size;  // (D/2, 2)
         for (int64_t h = 0; h < rotated; ++h) {

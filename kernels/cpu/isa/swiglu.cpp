@@ -9,7 +9,7 @@ void swiglu_forward(Stream& stream, Tensor act, Tensor gate_up) {
     const int64_t rows = act.rows(), features = act.last();
     float* const out = act.f32();
     const float* const in = gate_up.f32();
-#pragma omp parallel for num_threads(stream.threads)
+#pragma omp parallel for num_threads(stream.threads) if (rows > 1)
     for (int64_t i = 0; i < rows; ++i) {
         const float* const gate = in + i * 2 * features;
         const float* const up = gate + features;

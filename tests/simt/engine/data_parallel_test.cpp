@@ -72,7 +72,7 @@ TEST_CASE("2 and 4 emulated GPUs compute what one does") {
             // Each token's activations are the same; only the sums over tokens are taken in other parts, in fp32.
             CHECK(several.loss == doctest::Approx(one.loss).epsilon(1e-6));
             CHECK(distance(several.gradient, one.gradient) < 1e-5);
-            CHECK(distance(several.momentum, one.momentum) < 1e-3);  // a near tie may be decided otherwise
+            CHECK(distance(several.momentum, one.momentum) < 5e-3);  // near ties may be decided otherwise
             CHECK(payload_fault(layout, several.payload) == "");
             CHECK(train(ranks, type, layout).payload == several.payload);
         }

@@ -61,6 +61,14 @@ struct Batch {
             labels.push_back(rng.below(7) == 0 ? Llama::ignore_label : (tokens.back() * 3 + 1) % 101);
         }
     }
+    // Every third position from the last on, two labels each.
+    std::vector<Llama::Target> some_targets() const {
+        std::vector<Llama::Target> targets;
+        for (int32_t at = batch * seq - 1; at >= 0; at -= 3)
+            for (const int32_t label : {tokens[static_cast<size_t>(at)], 100 - tokens[static_cast<size_t>(at)]})
+                targets.push_back({at, label});
+        return targets;
+    }
     float counted() const {
         return static_cast<float>(std::ranges::count_if(labels, [](int32_t label) { return label >= 0; }));
     }
@@ -125,6 +133,11 @@ TEST_CASE("losses, logits and gradients of a model on the device are the CPU's")
             }
             CHECK(distance(there.model.losses(there.readable(), data.tokens, data.labels).wait(),
                            here.model.losses(here.readable(), data.tokens, data.labels).wait()) < tolerance(type));
+            const std::vector<Llama::Target> targets = data.some_targets();
+            const auto chosen = there.model.target_losses(there.readable(), data.tokens, seq, targets);
+            CHECK(distance(chosen.wait(), here.model.target_losses(here.readable(), data.tokens, seq, targets).wait()) <
+                  tolerance(type));
+            CHECK(chosen.greedy().size() == targets.size());
             std::vector<float> x(static_cast<size_t>(batch * seq * config.vocab_size)), y(x.size());
             there.model.logits(there.readable(), data.tokens, x);
             here.model.logits(here.readable(), data.tokens, y);
@@ -180,6 +193,7 @@ TEST_CASE("after the first step nothing is allocated") {
         replica.apply({1e-3f, 1.0f}, {&view, 1});
         replica.candidate(candidate.tensor(), payload, 1e-3f);
         training.model.losses(candidate.tensor(), data.tokens, data.labels).wait();
+        training.model.target_losses(candidate.tensor(), data.tokens, seq, data.some_targets()).wait();
         if (t == 0) after_first = device.count;
     }
     CHECK(device.count == after_first);
