@@ -63,8 +63,8 @@ class SentencePieceBpe : public Tokenizer {
     int64_t vocab_size() const override { return static_cast<int64_t>(pieces_.size()); }
     int32_t begin_token() const override { return begin_token_; }
     int32_t end_token() const override { return end_token_; }
-    // Throws Error(input) on what Hugging Face's library cannot do as sentencepiece does: unused pieces, the dummy space
-    // as suffix, some user-defined pieces. docs/tokenize.md says in which texts that library's ids differ.
+    // Throws Error(input) on what Hugging Face's library cannot do as sentencepiece does: unused pieces, the dummy
+    // space as suffix, some user-defined pieces. docs/tokenize.md says in which texts that library's ids differ.
     std::string to_json() const override;
 
   private:
