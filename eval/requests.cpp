@@ -31,10 +31,13 @@ std::vector<int32_t> encode_context(const Tokenizer& tokenizer, const RequestRul
 Request make_request(const Tokenizer& tokenizer, const RequestRules& rules, std::string_view context,
                      std::string_view continuation) {
     const std::string whole = std::string(context) + std::string(continuation);
+    const bool nothing = context.empty();
     context.remove_suffix(trailing_space(context));
     Request request{.tokens = encode_context(tokenizer, rules, context), .scored = 0, .context = 0};
     const size_t prefix = context.empty() || rules.bos ? 1 : 0;
-    const std::vector<int32_t> ids = tokenizer.encode(whole);
+    std::vector<int32_t> ids = tokenizer.encode(whole);
+    // The harness encodes this continuation as a text of its own, which then has a begin token too.
+    if (rules.bos && nothing) ids.insert(ids.begin(), rules.prefix);
     const size_t before = request.tokens.size() - prefix;
     if (before < ids.size())
         request.tokens.insert(request.tokens.end(), ids.begin() + static_cast<std::ptrdiff_t>(before), ids.end());
@@ -58,7 +61,7 @@ std::vector<Request> make_windows(const Tokenizer& tokenizer, const RequestRules
     if (overlap < 1 || overlap > rules.length)
         fail(ExitCode::input, "windows that overlap by {} tokens, expected 1 to the model's length {}", overlap,
              rules.length);
-    std::vector<int32_t> ids = {rules.prefix};
+    std::vector<int32_t> ids(rules.bos ? 2 : 1, rules.prefix);  // with bos the text has one of its own
     tokenizer.encode(document, ids);
     const auto count = static_cast<int64_t>(ids.size()) - 1;
     std::vector<Request> windows;

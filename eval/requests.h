@@ -19,7 +19,9 @@ struct RequestRules {
     int64_t length = 0;  // tokens that the model sees at once
     // What an empty context is replaced by, and what a text begins after; -1: there is none.
     int32_t prefix = -1;
-    bool bos = false;  // put `prefix` before every context
+    // Put `prefix` before every text that is encoded. After an empty context, and in a text's windows, it then follows
+    // another and is scored: the harness's add_bos_token=True does so.
+    bool bos = false;
 };
 
 // White space at the end of the context moves to the continuation; the continuation's tokens are what encode(context +

@@ -1,3 +1,4 @@
+#include "eval/bootstrap.h"
 #include "eval/evaluate.h"
 
 #include <algorithm>
@@ -42,11 +43,10 @@ Result last_word(const Workload& work, const ItemScores& scores) {
         greedy.push_back(score[0].greedy ? 1 : 0);
     }
     const Mean mean = mean_of(loglikelihoods);
-    const double perplexity = std::exp(-mean.value);
-    // To first order; lm-eval draws the same by bootstrap.
     return {work.name,
             mean.n,
-            {{"perplexity", perplexity, perplexity * mean.error}, figure("acc", mean_of(greedy))},
+            {{"perplexity", std::exp(-mean.value), bootstrap_perplexity_error(loglikelihoods)},
+             figure("acc", mean_of(greedy))},
             {},
             {}};
 }

@@ -1,6 +1,7 @@
 // How a participant starts: the run, its data, its genesis or checkpoint, its place in the registry. Whatever
 // is missing or refused here ends the program.
 #include "base/error.h"
+#include "node/folder_lock.h"
 #include "node/follower.h"
 #include "node/own_buckets.h"
 #include "node/run_objects.h"
@@ -8,13 +9,9 @@
 #include "weights/checkpoint.h"
 #include "weights/huggingface.h"
 
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <sys/file.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 namespace templar {
 
@@ -27,19 +24,6 @@ std::filesystem::path prepared(const std::filesystem::path& folder) {
     std::filesystem::create_directories(folder, error);
     if (error) fail(ExitCode::storage, "cannot create the folder {}: {}", folder.string(), error.message());
     return folder;
-}
-
-// Held until the program ends, however it ends: two programs in one folder would commit twice in one name and
-// spoil each other's checkpoint.
-Descriptor lock_folder(const std::filesystem::path& folder) {
-    Descriptor lock(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!lock)
-        fail(ExitCode::storage, "cannot open {}: {}", (folder / "lock").string(), std::strerror(errno));
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
-        fail(ExitCode::usage,
-             "another program uses the folder {}: stop it, or give this one a folder of its own",
-             folder.string());
-    return lock;
 }
 
 std::unique_ptr<Bucket> open_payload_bucket(const NodeOptions& options, Clock& clock,

@@ -189,6 +189,8 @@ std::optional<TrainLog> read_training(const std::filesystem::path& folder) {
         log.stopped = kind == "stop";
         if (kind == "start" && text(event, "role") == "train") {
             train = true;
+            // What it begins after is its past; lines beyond were never saved, or are of a run that was begun anew.
+            if (const auto begun = integer(event, "step")) lines.erase(lines.upper_bound(*begun), lines.end());
             ++log.starts;
             log.origin = text(event, "origin");
             log.device = text(event, "device");

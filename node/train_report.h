@@ -24,7 +24,9 @@ struct TrainLog {
     int64_t first_ms = 0, last_ms = 0;
     int64_t bad_lines = 0;
     bool half_line = false;
-    std::vector<TrainLine> lines;  // ascending; of a step logged twice (before and after a kill) the later line
+    // Ascending; of a step logged twice (before and after a kill) the later line. What lies beyond the step that a
+    // later start went on from does not count.
+    std::vector<TrainLine> lines;
 };
 
 // The log in a folder that `train` wrote; nothing when the folder's log, if it has one, is not train's.

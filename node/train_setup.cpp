@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "tokenizer/shards.h"
+#include "weights/checkpoint.h"
 #include "weights/huggingface.h"
 #include "weights/presets.h"
 #include "weights/saved_model.h"
@@ -93,8 +94,27 @@ void require_same_tokenizer(const std::filesystem::path& data_path, const std::f
 }
 
 void require_same_vocabulary(const Data& data, const SavedModel& model) {
-    if (data.vocab_size > 0) check_vocabulary(model, data.vocab_size);
+    // First, for it says what to do.
     if (!model.tokenizer.empty() && !data.tokenizer.empty()) require_same_tokenizer(data.tokenizer, model.tokenizer);
+    if (data.vocab_size > 0) check_vocabulary(model, data.vocab_size);
+}
+
+// A Hugging Face directory's config.json would be written over, and its weights never be read again.
+void check_folder(const std::filesystem::path& folder) {
+    if (std::filesystem::exists(folder / checkpoint_file)) return;
+    for (const char* file : {"model.safetensors", "model.safetensors.index.json"})
+        if (std::filesystem::exists(folder / file))
+            fail(ExitCode::usage,
+                 "--folder {} holds a model already ({}): name a new folder; to go on from it: --model {}",
+                 folder.string(), file, folder.string());
+}
+
+// Else the folder would be one that generate and export refuse.
+void check_given_tokenizer(const std::filesystem::path& tokenizer, const TrainOptions& o) {
+    SavedModel model;
+    model.config = o.model;
+    model.origin = o.origin;
+    check_vocabulary(model, load_tokenizer(tokenizer)->vocab_size());
 }
 
 void start_from_model(const TrainRequest& r, const Data& data, TrainInputs& inputs) {
@@ -169,6 +189,7 @@ TrainSchedule train_schedule(const TrainRequest& r) {
 TrainInputs prepare_training(const TrainRequest& r) {
     if (!r.preset.empty() + !r.config.empty() + !r.model.empty() > 1)
         fail(ExitCode::usage, "expected at most one of --preset, --config and --model");
+    check_folder(r.options.folder);
     Data data = open_data(r);
     TrainInputs inputs{
         .options = r.options, .initial = {}, .train = std::move(data.train), .heldout = std::move(data.heldout)};
@@ -177,7 +198,10 @@ TrainInputs prepare_training(const TrainRequest& r) {
         start_from_shape(r, data, o);
     else
         start_from_model(r, data, inputs);
-    if (!r.tokenizer.empty()) o.tokenizer = r.tokenizer;
+    if (!r.tokenizer.empty()) {
+        check_given_tokenizer(r.tokenizer, o);
+        o.tokenizer = r.tokenizer;
+    }
     o.data = data.name;
     o.end_token = data.end_token, o.heldout_end_token = data.heldout_end_token;
     o.weight_decay = r.weight_decay.value_or(o.optimizer == OptimizerKind::adamw ? 0.1 : 0.0);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "engine/model/memory.h"
+#include "node/folder_lock.h"
 #include "tokenizer/tokenizer.h"
 #include "weights/checkpoint.h"
 #include "weights/huggingface.h"
@@ -103,6 +104,7 @@ MemoryPlan training_plan(const TrainOptions& options, DType compute) {
 Trainer::Trainer(Device& device, const TrainOptions& options, const Corpus& train, const Corpus* heldout,
                  std::vector<float> initial)
     : options_(fitting(device, options)),
+      lock_(lock_folder(prepared(options.folder))),
       device_(device),
       train_(train),
       kept_(kept_options(options, device.compute_type(), digest_of(initial))),
@@ -113,7 +115,7 @@ Trainer::Trainer(Device& device, const TrainOptions& options, const Corpus& trai
       optimizer_(make_optimizer(device, options)),
       model_(device, options.model, options.micro_batch, options.seq, Pass::training),
       loss_(model_, train, {1, options.seq}, options.end_token),
-      events_(prepared(options.folder) / "events.jsonl") {
+      events_(options.folder / "events.jsonl") {
     require_tokens(train, options);
     if (!heldout_starts_.empty())
         heldout_loss_.emplace(model_, *heldout, PageShape{1, options.seq}, options.heldout_end_token);
@@ -132,7 +134,7 @@ void Trainer::resume() {
     if (saved->momentum.size() != state.size() * count)
         fail(ExitCode::input, "{}: momentum: expected {} values of the optimiser's state, found {}", what,
              state.size() * count, saved->momentum.size());
-    step_ = saved->step;
+    step_ = saved_step_ = saved->step;
     params_.upload(saved->theta);
     for (size_t i = 0; i < state.size(); ++i)
         state[i]->upload(std::span(std::as_const(saved->momentum)).subspan(i * count, count));
@@ -150,6 +152,7 @@ void Trainer::save() {
     for (size_t i = 0; i < state.size(); ++i)
         state[i]->download(std::span(checkpoint.momentum).subspan(i * count, count));
     save_checkpoint(options_.folder, checkpoint);
+    saved_step_ = step_;
 }
 
 // With a checkpoint beside them, load_model takes the folder.
@@ -194,9 +197,9 @@ TrainStep Trainer::take_step() {
     result.loss = sum.loss / counted;
     if (!std::isfinite(result.loss))
         fail(ExitCode::input,
-             "step {}: the loss is not finite; use a smaller --learning-rate and start from the last "
-             "checkpoint",
-             step_ + 1);
+             "step {}: the loss is not finite; use a smaller --learning-rate and another --folder, from the start or "
+             "with --model {} from the last checkpoint",
+             step_ + 1, options_.folder.string());
     const float rate = learning_rate(options_.schedule, step_);
     result.learning_rate = rate;
     result.grad_norm = optimizer_->step(params_.tensor(), weights_ ? weights_.tensor() : Tensor(), grads_.tensor(),
@@ -248,9 +251,9 @@ void Trainer::run(const std::atomic<bool>& stop, const std::function<void(const 
         step.heldout_loss = heldout_loss();
         log(step);
         report(step);
-        if (step_ % options_.checkpoint_steps == 0 && step_ != options_.steps) save();
+        if (step_ % options_.checkpoint_steps == 0) save();
     }
-    save();
+    if (saved_step_ != step_) save();
     events_.write(now_ms(), "stop", {{"step", step_}});
 }
 

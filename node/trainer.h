@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/events.h"
+#include "base/file.h"
 #include "engine/data/corpus.h"
 #include "engine/model/mean_loss.h"
 #include "node/train_options.h"
@@ -33,14 +34,14 @@ class Trainer {
     // Starts from `initial`, the flat arena of the model (empty: genesis weights of the seed), or resumes from the
     // folder's checkpoint when there is one; makes the folder one that load_model takes once a checkpoint is there.
     // Device and corpora outlive this object; heldout: null: there is none. Throws Error(input) when the training
-    // tokens do not reach for the steps, Error(usage) when the checkpoint is of a run with other options,
-    // Error(storage) or (device) when memory is short.
+    // tokens do not reach for the steps, Error(usage) when the checkpoint is of a run with other options or another
+    // program is at work in the folder, Error(storage) or (device) when memory is short.
     Trainer(Device& device, const TrainOptions& options, const Corpus& train, const Corpus* heldout,
             std::vector<float> initial = {});
 
-    // Until options.steps are done or `stop`; saves at the end. Same bits whether or not it was interrupted. Appends a
-    // line for each step to events.jsonl: numbers of 9 significant digits; of a step that is there twice, because a
-    // kill came between it and its checkpoint, the later line counts.
+    // Until options.steps are done or `stop`; saves at the end what is not saved yet. Same bits whether or not it was
+    // interrupted. Appends a line for each step to events.jsonl: numbers of 9 significant digits; of a step that is
+    // there twice, because a kill came between it and its checkpoint, the later line counts.
     void run(const std::atomic<bool>& stop, const std::function<void(const TrainStep&)>& report);
 
     int64_t step() const { return step_; }
@@ -57,6 +58,7 @@ class Trainer {
     void write_model_files() const;
 
     TrainOptions options_;
+    Descriptor lock_;  // of the folder
     Device& device_;
     const Corpus& train_;
     std::string kept_;                              // options, for checkpoints
@@ -67,7 +69,7 @@ class Trainer {
     MeanLoss loss_;
     std::optional<MeanLoss> heldout_loss_;
     EventLog events_;
-    int64_t step_ = 0;
+    int64_t step_ = 0, saved_step_ = -1;  // -1: there is no checkpoint
 };
 
 }  // namespace templar

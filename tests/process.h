@@ -34,10 +34,11 @@ inline pid_t spawn(const std::vector<std::string>& argv, const std::filesystem::
     ::setpgid(0, 0);
     if (!::freopen(log.c_str(), "a", stdout) || !::freopen(log.c_str(), "a", stderr)) ::_exit(126);
     if (file_size_limit > 0) {
-        // Stands for a full disk: writing past the limit fails (EFBIG) instead of killing the process.
+        // Stands for a full disk: a program must take writing past the limit for one, though the signal's default
+        // kills.
         const rlimit limit{static_cast<rlim_t>(file_size_limit), static_cast<rlim_t>(file_size_limit)};
         ::setrlimit(RLIMIT_FSIZE, &limit);
-        std::signal(SIGXFSZ, SIG_IGN);
+        std::signal(SIGXFSZ, SIG_DFL);
     }
     ::execv(pointers[0], pointers.data());
     ::_exit(127);

@@ -32,6 +32,27 @@ Charsmap::Charsmap(ByteSpan file, std::string_view what) : bytes_(as_text(file))
     units_.resize(size / sizeof(uint32_t));
     for (uint32_t& unit : units_) unit = reader.get<uint32_t>();
     replacements_ = as_text(reader.get_bytes(reader.remaining()));
+    find_bytes();
+}
+
+// Every unit is visited once, also where a broken table leads back.
+void Charsmap::find_bytes() {
+    std::vector<bool> visited(units_.size());
+    std::vector<uint32_t> open{0};
+    visited[0] = true;
+    while (!open.empty()) {
+        const uint32_t node = open.back(), first = node ^ offset(units_[node]);
+        open.pop_back();
+        for (uint32_t byte = 0; byte < 256; ++byte) {
+            const uint32_t child = first ^ byte;
+            if (child >= units_.size() || label(units_[child]) != byte) continue;
+            has_.set(byte);
+            if (node != 0) has_behind_.set(byte);
+            if (visited[child]) continue;
+            visited[child] = true;
+            open.push_back(child);
+        }
+    }
 }
 
 Charsmap::Rule Charsmap::longest(std::string_view text) const {

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 
+#include <bitset>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -24,11 +25,17 @@ class Charsmap {
     // The rule for the longest beginning of `text`.
     Rule longest(std::string_view text) const;
     bool empty() const { return units_.empty(); }
+    // Whether a rule's text has that byte, and whether one has it behind others.
+    bool has(char byte) const { return has_[static_cast<uint8_t>(byte)]; }
+    bool has_behind(char byte) const { return has_behind_[static_cast<uint8_t>(byte)]; }
     std::string_view bytes() const { return bytes_; }  // as in the file
 
   private:
+    void find_bytes();
+
     std::string bytes_, replacements_;
     std::vector<uint32_t> units_;
+    std::bitset<256> has_, has_behind_;
 };
 
 }  // namespace templar

@@ -28,8 +28,9 @@ bool is_llama2c(ByteSpan file) {
 std::unique_ptr<Tokenizer> from_json(std::string_view json, std::string_view what, const SpecialNames& names) {
     const nlohmann::json document = parse_json(json, what);
     const Field file(document, what);
-    // Byte-level BPE has a pre_tokenizer; sentencepiece's has none, but a normalizer.
-    if (file.has("pre_tokenizer")) return std::make_unique<ByteLevelBpe>(ByteLevelBpe::from_json(file, what, names));
+    // Byte-level BPE has a pre_tokenizer; sentencepiece's has none or the one Split, but a normalizer.
+    if (file.has("pre_tokenizer") && !is_of_type(file.member("pre_tokenizer"), "Split"))
+        return std::make_unique<ByteLevelBpe>(ByteLevelBpe::from_json(file, what, names));
     return std::make_unique<SentencePieceBpe>(SentencePieceBpe::from_json(file, what, names));
 }
 

@@ -232,28 +232,40 @@ void SentencePieceBpe::take_merges(const std::vector<std::string>& texts, Ranked
     }
 }
 
-// As sentencepiece's normalizer does it, also with its charsmap, but that an escaped space stays ' ': nothing else in the result is one.
-std::string SentencePieceBpe::normalized(std::string_view text) const {
-    std::string result;
-    // The next piece of normalised text; takes what it stands for from `text`.
-    const auto next = [&]() -> std::string_view {
-        const auto take = [&](size_t size) {
-            const std::string_view front = text.substr(0, size);
-            text.remove_prefix(size);
-            return front;
-        };
-        if (const size_t length = user_defined_.longest(text).first; length > 0) return take(length);
-        if (const Charsmap::Rule rule = rules_.charsmap.longest(text); rule.length > 0) {
-            take(rule.length);
-            return rule.replacement;
-        }
-        const Utf8Char c = utf8_at(text, 0);
-        const std::string_view character = take(static_cast<size_t>(c.length));
-        return c.valid ? character : replacement_character;
+// Takes the next piece that the normalizer looks at from the text: what it becomes.
+std::string_view SentencePieceBpe::next_normalized(std::string_view& text) const {
+    const auto take = [&](size_t size) {
+        const std::string_view front = text.substr(0, size);
+        text.remove_prefix(size);
+        return front;
     };
-    bool after_space = rules_.remove_extra_whitespaces;
+    if (const size_t length = user_defined_.longest(text).first; length > 0) return take(length);
+    if (const Charsmap::Rule rule = rules_.charsmap.longest(text); rule.length > 0) {
+        take(rule.length);
+        return rule.replacement;
+    }
+    const Utf8Char c = utf8_at(text, 0);
+    const std::string_view character = take(static_cast<size_t>(c.length));
+    return c.valid ? character : replacement_character;
+}
+
+bool SentencePieceBpe::normalizes() const {
+    return rules_.remove_extra_whitespaces || !user_defined_.empty() || !rules_.charsmap.empty();
+}
+
+bool SentencePieceBpe::becomes_spaces(std::string_view text) const {
+    while (!text.empty())
+        if (next_normalized(text) != " ") return false;
+    return true;
+}
+
+// As sentencepiece's normalizer does it, also with its charsmap, but that an escaped space stays ' ': nothing else in
+// the result is one.
+std::string SentencePieceBpe::normalized(std::string_view text, bool is_begin) const {
+    std::string result;
+    bool after_space = is_begin && rules_.remove_extra_whitespaces;
     while (!text.empty()) {
-        std::string_view part = next();
+        std::string_view part = next_normalized(text);
         if (after_space) part.remove_prefix(std::min(part.find_first_not_of(' '), part.size()));
         if (part.empty()) continue;
         after_space = rules_.remove_extra_whitespaces && part.ends_with(' ');
@@ -269,9 +281,9 @@ std::string SentencePieceBpe::normalized(std::string_view text) const {
 void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) const {
     if (text.empty()) return;
     std::string changed;
-    if (rules_.remove_extra_whitespaces || !user_defined_.empty() || !rules_.charsmap.empty()) {
-        if (rules_.remove_extra_whitespaces && text.find_first_not_of(' ') == text.npos) return;
-        text = changed = normalized(text);
+    if (normalizes()) {
+        if (rules_.remove_extra_whitespaces && becomes_spaces(text)) return;
+        text = changed = normalized(text, true);
         // Of a text of U+2581 alone the dummy space before it is extra too.
         if (text.empty() && rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix) return;
     }
@@ -280,21 +292,35 @@ void SentencePieceBpe::encode(std::string_view text, std::vector<int32_t>& out) 
     encode_normalized(text, out);
 }
 
-// Before a space that no piece reaches over; but not where what lies on one side changes the other in another way.
+// Before a space that no piece and no rule reaches over; but not where what lies on one side changes the other in
+// another way.
 size_t SentencePieceBpe::cut(std::string_view text, size_t from) const {
     const int32_t* space = symbol_of_.find(' ', 0);
     const bool fuses =
         !rules_.byte_fallback && !(space && *space < vocab_size());  // an unknown space with what is before it
-    const bool apart = !rules_.remove_extra_whitespaces && !rules_.whitespace_as_suffix && user_defined_.empty() &&
-                       rules_.charsmap.empty() && !has_unused_ && !fuses;
+    const bool apart =
+        !rules_.whitespace_as_suffix && user_defined_.empty() && !rules_.charsmap.has(' ') && !has_unused_ && !fuses;
     if (!apart) return text.size();
     for (size_t at = text.find(' ', from); at < text.size(); at = text.find(' ', at + 1))
-        if (at > 0 && !joins(text[at - 1], ' ')) return at;
+        if (at > 0 && can_cut_before_space(text.substr(0, at))) return at;
     return text.size();
 }
 
+// Where text is rewritten, only behind an ASCII character that is so by itself, and does not become a space or nothing:
+// the space behind it is then no extra one, and stands for itself.
+bool SentencePieceBpe::can_cut_before_space(std::string_view before) const {
+    const std::string_view last = before.substr(before.size() - 1);
+    if (!normalizes()) return !joins(last[0], ' ');
+    if (static_cast<uint8_t>(last[0]) >= 0x80 || rules_.charsmap.has_behind(last[0])) return false;
+    const Charsmap::Rule rule = rules_.charsmap.longest(last);
+    const std::string_view becomes = rule.length > 0 ? rule.replacement : last;
+    return !becomes.empty() && becomes.back() != ' ' && !becomes.ends_with(space_symbol) && !joins(becomes.back(), ' ');
+}
+
 void SentencePieceBpe::encode_rest(std::string_view text, std::vector<int32_t>& out) const {
-    encode_normalized(text, out);
+    if (!normalizes()) return encode_normalized(text, out);
+    const std::string changed = normalized(text, false);
+    encode_normalized(changed, out);
 }
 
 void SentencePieceBpe::encode_normalized(std::string_view text, std::vector<int32_t>& out) const {

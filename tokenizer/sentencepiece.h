@@ -43,9 +43,8 @@ class SentencePieceBpe : public Tokenizer {
     // From llama2.c's tokenizer.bin: i32 length of the longest piece, then of each piece f32 score, i32 length, bytes.
     // By its rules pieces 0, 1, 2 are <unk>, <s>, </s> and the 256 bytes follow. Throws Error(input).
     static SentencePieceBpe from_llama2c(ByteSpan file, std::string_view what);
-    // From a tokenizer.json of a BPE with byte_fallback and Llama's normalizer (Prepend ▁, Replace ' ' by ▁). Its
-    // merges are ranked one by one, where a model ranks pieces: ids are those of Hugging Face's library. Throws
-    // Error(input).
+    // From a tokenizer.json as to_json writes it, Llama's among them. Its merges are ranked one by one, where a model
+    // ranks pieces: where two pieces have one score, ids are those of Hugging Face's library. Throws Error(input).
     static SentencePieceBpe from_json(const Field& file, std::string_view what, const SpecialNames& names);
     // Throws Error(input) naming the piece: empty, not UTF-8, twice there, longer than 1024 bytes, a score that is no
     // number; no or several unknown pieces; with byte_fallback, not all 256 of <0x00> … <0xFF>.
@@ -64,8 +63,8 @@ class SentencePieceBpe : public Tokenizer {
     int64_t vocab_size() const override { return static_cast<int64_t>(pieces_.size()); }
     int32_t begin_token() const override { return begin_token_; }
     int32_t end_token() const override { return end_token_; }
-    // Throws Error(input) on what Hugging Face's library cannot do as sentencepiece does: other normalisation than
-    // Llama's, unused pieces.
+    // Throws Error(input) on what Hugging Face's library cannot do as sentencepiece does: unused pieces, the dummy
+    // space as suffix, some user-defined pieces. docs/tokenize.md says in which texts that library's ids differ.
     std::string to_json() const override;
 
   private:
@@ -85,7 +84,11 @@ class SentencePieceBpe : public Tokenizer {
     void make_merges(const std::vector<std::string>& texts);
     void take_merges(const std::vector<std::string>& texts, RankedMerges merges, std::string_view what);
 
-    std::string normalized(std::string_view text) const;
+    std::string_view next_normalized(std::string_view& text) const;
+    bool becomes_spaces(std::string_view text) const;
+    bool normalizes() const;
+    std::string normalized(std::string_view text, bool is_begin) const;
+    bool can_cut_before_space(std::string_view before) const;
     // Text that is normalised, with its dummy space.
     void encode_normalized(std::string_view text, std::vector<int32_t>& out) const;
     void encode_stretch(std::string_view text, std::vector<int32_t>& out) const;

@@ -1,4 +1,4 @@
-// What export and import share: writing a model as a Hugging Face directory, with progress and Ctrl-C.
+// What export and import share: reading a model and writing it as a Hugging Face directory, with progress and Ctrl-C.
 #pragma once
 
 #include "node/model_folder.h"
@@ -11,6 +11,9 @@ class App;
 }
 
 namespace templar {
+
+// load_model(). Throws Error(interrupted) when a stop is requested, too.
+SavedModel read_model(const std::filesystem::path& path);
 
 struct ModelFolderFlags {
     std::string dtype;

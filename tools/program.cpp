@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <string_view>
 
 namespace templar {
 
@@ -34,6 +36,22 @@ void restart_with_passive_waiting(char** argv, Work work) {
     ::execv("/proc/self/exe", argv);  // returns only when it failed: then go on as we are
 }
 
+// Errors quote what strangers wrote, such as a tensor's name: no byte of it may command a terminal. U+0080 to U+009F
+// (UTF-8: C2, 80 to 9F) are control characters too.
+std::string printable(std::string_view text) {
+    std::string out;
+    for (size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const auto before = i == 0 ? 0 : static_cast<unsigned char>(text[i - 1]);
+        const bool control = (byte < 0x20 && byte != '\n') || byte == 0x7f || (before == 0xc2 && byte < 0xa0);
+        if (control)
+            out += fmt::format("\\x{:02x}", byte);
+        else
+            out += text[i];
+    }
+    return out;
+}
+
 double monotonic_seconds() {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -50,6 +68,7 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is to be an error like a full disk
     try {
         CLI::App app(description, name);
         app.footer(footer);
@@ -64,13 +83,17 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
         }
         return body();
     } catch (const Error& error) {
-        std::fprintf(stderr, "%s: %s\n", name.c_str(), error.what());
+        std::fprintf(stderr, "%s: %s\n", name.c_str(), printable(error.what()).c_str());
         return static_cast<int>(error.code());
+    } catch (const std::filesystem::filesystem_error& error) {
+        std::fprintf(stderr, "%s: %s\n", name.c_str(), printable(error.what()).c_str());
+        return static_cast<int>(ExitCode::storage);
     } catch (const std::bad_alloc&) {
         std::fprintf(stderr, "%s: not enough memory; use a smaller batch or model\n", name.c_str());
         return static_cast<int>(ExitCode::storage);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s: internal error: %s (please report this)\n", name.c_str(), error.what());
+        std::fprintf(stderr, "%s: internal error: %s (please report this)\n", name.c_str(),
+                     printable(error.what()).c_str());
         return static_cast<int>(ExitCode::internal);
     }
 }

@@ -38,7 +38,8 @@ std::map<std::string, std::string> shard_index_from_json(std::string_view json, 
 // lack the prefix `model.`, as a checkpoint without head does. Rotary buffers (inv_freq) are passed over, and so is a
 // tied model's lm_head.weight if it equals the embedding. Throws Error(input) naming the file, and the tensor that is
 // missing, unknown, or has another shape or dtype.
-std::vector<float> load_huggingface_weights(const std::filesystem::path& folder, const LlamaConfig& config);
+std::vector<float> load_huggingface_weights(const std::filesystem::path& folder, const LlamaConfig& config,
+                                            const LoadProgress& progress = {});
 
 struct ExportOptions {
     DType dtype = DType::bf16;            // or f32; rounded to nearest, ties to even

@@ -99,16 +99,29 @@ void check_architecture(const Config& config) {
     config.require(!config.find("quantization_config"), "quantization_config", "none: weights as F32, BF16 or F16");
 }
 
+// Transformers 4 and 5 differ in where it may stand, too.
+void check_whole_rotation(const Config& config) {
+    config.require(config.number("partial_rotary_factor", 1.0) == 1.0, "partial_rotary_factor",
+                   "1: all of a head turns");
+}
+
 // Files of Transformers 4 have rope_theta and rope_scaling, Transformers 5 puts both into rope_parameters.
 double rope_theta(const Config& config, std::string_view what) {
     double theta = config.number("rope_theta", 10000.0);
+    check_whole_rotation(config);
     for (const char* key : {"rope_scaling", "rope_parameters"}) {
         const json* value = config.find(key);
         if (!value) continue;
         const Config rope(*value, fmt::format("{}: {}", what, key));
         for (const char* type : {"rope_type", "type"})
             rope.require(rope.text(type, "default") == "default", type, "default: no scaled rotary embedding here");
-        rope.require(rope.number("partial_rotary_factor", 1.0) == 1.0, "partial_rotary_factor", "1");
+        // What no type explains would scale (factor), or name a base for each kind of layer.
+        const bool typed = rope.find("rope_type") || rope.find("type");
+        for (const auto& [field, setting] : value->items())
+            if (field != "rope_theta" && field != "partial_rotary_factor" && (setting.is_object() || !typed))
+                rope.require(setting.is_null(), field.c_str(),
+                             "none without rope_type: no scaled rotary embedding here");
+        check_whole_rotation(rope);
         const double inner = rope.number("rope_theta", theta);
         rope.require(!config.find("rope_theta") || inner == theta, "rope_theta", fmt::format("{} as outside", theta));
         theta = inner;

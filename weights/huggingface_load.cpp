@@ -49,7 +49,7 @@ class Weights {
             add_shards(folder / index_file);
         else
             fail(ExitCode::input, "{}: expected {} or {}{}", folder.string(), single_file, index_file,
-                 fs::exists(folder / "pytorch_model.bin")
+                 fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json")
                      ? ": pytorch_model.bin is not read here; save it with Transformers' save_pretrained"
                      : "");
     }
@@ -171,15 +171,20 @@ std::map<std::string, std::string> shard_index_from_json(std::string_view text, 
     return shard_of;
 }
 
-std::vector<float> load_huggingface_weights(const fs::path& folder, const LlamaConfig& config) {
+std::vector<float> load_huggingface_weights(const fs::path& folder, const LlamaConfig& config,
+                                            const LoadProgress& progress) {
     const Weights weights(folder);
     const std::vector<Found> found = find_all(weights, config);
+    int64_t done = 0, total = 0;
+    for (const Found& one : found) total += std::ssize(one.tensor->bytes);
     std::vector<float> params(static_cast<size_t>(parameter_count(config)));
     std::span<float> rest(params);
     for (const Found& one : found) {
         const auto count = static_cast<size_t>(one.tensor->count());
         read_values(*one.tensor, rest.first(count), one.file->what);
         rest = rest.subspan(count);
+        done += std::ssize(one.tensor->bytes);
+        if (progress) progress(done, total);
     }
     return params;
 }

@@ -33,7 +33,7 @@ fs::path tokenizer_in(const fs::path& folder) {
     return there ? folder : fs::path();
 }
 
-SavedModel load_folder(const fs::path& folder) {
+SavedModel load_folder(const fs::path& folder, const LoadProgress& progress) {
     const HuggingFaceConfig config = load_config(folder);
     // A folder that train began from a Hugging Face directory may hold both: the checkpoint is the newer one.
     const bool trained = fs::exists(folder / checkpoint_file);
@@ -44,7 +44,7 @@ SavedModel load_folder(const fs::path& folder) {
         if (!checkpoint) fail(ExitCode::input, "{} went away while it was read", (folder / checkpoint_file).string());
         model.params = std::move(checkpoint->theta);
     } else {
-        model.params = load_huggingface_weights(folder, config.model);
+        model.params = load_huggingface_weights(folder, config.model, progress);
     }
     model.tokenizer = tokenizer_in(folder);
     return model;
@@ -64,8 +64,8 @@ SavedModel load_llama2c(const fs::path& path) {
 
 }  // namespace
 
-SavedModel load_model(const fs::path& path) {
-    if (fs::exists(path / "config.json")) return load_folder(path);
+SavedModel load_model(const fs::path& path, const LoadProgress& progress) {
+    if (fs::exists(path / "config.json")) return load_folder(path, progress);
     if (fs::is_regular_file(path) && path.extension() == ".bin") return load_llama2c(path);
     if (!fs::exists(path)) fail(ExitCode::input, "{} does not exist", path.string());
     fail(ExitCode::input, "{}: expected a folder with config.json, or a llama2.c checkpoint (.bin)", path.string());

@@ -4,6 +4,7 @@
 #include "engine/model/config.h"
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,13 @@ struct SavedModel {
     std::string origin;                        // for people: what kind of files, where
 };
 
+// Called while weights are read, with bytes of the files; what it throws ends the reading.
+using LoadProgress = std::function<void(int64_t done, int64_t total)>;
+
 // From a Hugging Face directory (config.json with model.safetensors or its sharded index), a folder that train, miner
-// or validator keeps (config.json with checkpoint.safetensors), or a llama2.c checkpoint (a .bin file). Throws
-// Error(input) naming the file and what in it is missing or not as expected.
-SavedModel load_model(const std::filesystem::path& path);
+// or validator keeps (config.json with checkpoint.safetensors), or a llama2.c checkpoint (a .bin file). Only the first
+// has progress. Throws Error(input) naming the file and what in it is missing or not as expected.
+SavedModel load_model(const std::filesystem::path& path, const LoadProgress& progress = {});
 
 // Throws Error(input), naming both, unless a tokenizer of so many ids goes with the model: each id must have its row in
 // the embedding, and no more rows may be left over than are added to make a size round.

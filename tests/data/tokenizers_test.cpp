@@ -1,4 +1,4 @@
-// The tokenizers of Llama-2 and GPT-2 on every vector there is: files of {"text", "ids", "decoded"} a line, and hashes
+// The tokenizers that are there on every vector there is: files of {"text", "ids", "decoded"} a line, and hashes
 // of the ids of whole corpora.
 #include "base/file.h"
 #include "base/sha256.h"
@@ -122,4 +122,27 @@ TEST_CASE("GPT-2's pair of files: every vector") {
     const auto again = tokenizer_from_json(tokenizer->to_json(), "to_json");
     CHECK(again->to_json() == tokenizer->to_json());
     check_all_vectors(*again, "gpt2_");
+}
+
+// Any folder tokenizers/NAME beside these, with tokenizers/vectors/NAME_*.jsonl. A normalisation may change the text.
+TEST_CASE("every tokenizer in a folder of its own: its vectors") {
+    for (const auto& folder : std::filesystem::directory_iterator(data_folder() / "tokenizers")) {
+        const std::string name = folder.path().filename().string();
+        if (!folder.is_directory() || name == "vectors") continue;
+        CAPTURE(name);
+        const auto tokenizer = load_tokenizer(folder.path());
+        const auto again = tokenizer_from_json(tokenizer->to_json(), "to_json");
+        for (const auto& path : data_files("tokenizers/vectors", name + "_", ".jsonl")) {
+            std::istringstream lines(read_text_file(path, 1 << 28));
+            for (std::string line; std::getline(lines, line);) {
+                const json vector = json::parse(line);
+                const auto text = vector.at("text").get<std::string>();
+                CAPTURE(text);
+                const auto ids = vector.at("ids").get<std::vector<int32_t>>();
+                CHECK(tokenizer->encode(text) == ids);
+                CHECK(again->encode(text) == ids);
+                if (vector.contains("decoded")) CHECK(tokenizer->decode(ids) == vector["decoded"].get<std::string>());
+            }
+        }
+    }
 }

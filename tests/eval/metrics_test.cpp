@@ -1,3 +1,4 @@
+#include "eval/bootstrap.h"
 #include "eval/metrics.h"
 
 #include <doctest/doctest.h>
@@ -31,4 +32,11 @@ TEST_CASE("the best answer: the first of equal ones, by length when asked") {
     CHECK(best_answer(scores, std::vector<int64_t>{1, 1, 1, 1}) == 1);
     CHECK(best_answer(scores, std::vector<int64_t>{1, 3, 2, 7}) == 3);
     CHECK(best_answer(scores, std::vector<int64_t>{0, 0, 6, 1}) == 2);
+}
+
+// Expected: lm_eval.api.metrics.bootstrap_stderr(perplexity, …, 2000) of lm-eval 0.4.9, Python 3.11.
+TEST_CASE("the bootstrap of a perplexity draws what lm-eval draws") {
+    const std::vector<double> loglikelihoods = {-0.5, -3.25, -1.0, -7.5, -2.0};
+    CHECK(bootstrap_perplexity_error(loglikelihoods, 2000) == doctest::Approx(67.03236929690307).epsilon(1e-12));
+    CHECK(std::isnan(bootstrap_perplexity_error(std::vector<double>{-1})));
 }

@@ -53,11 +53,19 @@ TEST_CASE("an empty context is the begin token") {
     CHECK(refusal([&] { make_request(ToyTokenizer(false), none, "", "y"); }).find("neither") != std::string::npos);
 }
 
-TEST_CASE("with bos every context begins with it, and it is not scored") {
+TEST_CASE("with bos every context begins with it; where there is none it is scored after another, as in lm-eval") {
     CHECK(request("x", "y", 100, true).tokens == Ids{begin, 'x', 'y'});
     CHECK(request("x", "y", 100, true).context == 2);
-    CHECK(request("", "y", 100, true).tokens == Ids{begin, 'y'});
-    CHECK(request("", "y", 100, true).scored == 1);
+    CHECK(request("", "y", 100, true).tokens == Ids{begin, begin, 'y'});
+    CHECK(request("", "y", 100, true).scored == 2);
+    CHECK(request(" ", "y", 100, true).tokens == Ids{begin, ' ', 'y'});
+    CHECK(request(" ", "y", 100, true).scored == 2);
+    const RequestRules rules{.length = 4, .prefix = begin, .bos = true};
+    const std::vector<Request> all = make_windows(ToyTokenizer(), rules, "0123", 1);
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].tokens == Ids{begin, begin, '0', '1', '2'});
+    CHECK(all[0].scored == 4);
+    CHECK(all[1].scored == 1);
 }
 
 TEST_CASE("what is too long loses its front") {

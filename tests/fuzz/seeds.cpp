@@ -6,6 +6,7 @@
 #include "net/wire/payload.h"
 #include "tests/fuzz/target.h"
 #include "tokenizer/bpe.h"
+#include "tokenizer/sentencepiece.h"
 #include "tokenizer/shards.h"
 #include "weights/safetensors.h"
 
@@ -275,6 +276,21 @@ void sentencepieces(const Corpora& corpora) {
     for (int byte = 0; byte < 256; ++byte) put(fmt::format("<0x{:02X}>", byte));
     for (const char* text : {" ", "a", "b", "ab", " a"}) put(text);
     corpora.add("sentencepiece", "llama2c", input(llama2c, "ab a\u00e9 ba"));
+
+    // As tokenizer.json, with a charsmap of the rule A -> b: the root's child for 'A', and that one's value.
+    std::vector<uint32_t> units(0x142, 0x80000000);
+    units[0] = 0x100 << 10;
+    units[0x141] = 0x140 << 10 | 0x100 | 'A';
+    ByteWriter map;
+    map.put(static_cast<uint32_t>(4 * units.size()));
+    for (const uint32_t unit : units) map.put(unit);
+    map.put_bytes(as_bytes(std::string_view("b\0", 2)));
+    using Type = SentencePiece::Type;
+    const std::vector<SentencePiece> pieces{{"<unk>", 0, Type::unknown}, {"</s>", 0, Type::control},
+                                            {"\u2581", -4}, {"a", -4}, {"b", -4}, {"\u2581b", -1},
+                                            {"b|", 0, Type::user_defined}};
+    const SentencePieceBpe tokenizer(pieces, {.charsmap = Charsmap(map.bytes(), "seed")}, "seed");
+    corpora.add("tokenizer", "sentencepiece", tokenizer.to_json() + std::string(1, '\0') + "  A  ba b| \u2581x</s> ");
 }
 
 }  // namespace

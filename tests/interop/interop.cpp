@@ -1,12 +1,16 @@
-// What the Python check asks of this project: a random model, logits, token ids.
+// What the Python checks ask of this project: a random model, logits, token ids, questions.
 //   interop random-model DIR VOCAB_SIZE     a grouped-query tied model, fp32, sharded
 //   interop logits DIR IDS OUT LENGTH       of int32 ids in rows of LENGTH: fp32 (rows, LENGTH, vocabulary)
 //   interop ids DIR TEXT OUT                int32 ids of a file's text
+//   interop questions TASK FILE OUT         a line for each row: what eval asks, [[context, continuation], …], and gold
 #include "base/error.h"
 #include "base/file.h"
 #include "engine/model/llama.h"
+#include "eval/task.h"
 #include "tokenizer/tokenizer.h"
 #include "weights/huggingface.h"
+
+#include <nlohmann/json.hpp>
 
 #include <cstdio>
 
@@ -52,6 +56,18 @@ void write_logits(const std::string& folder, const std::string& ids_path, const 
     write_values<float>(out, logits);
 }
 
+void write_questions(const std::string& task, const std::string& rows, const std::string& out) {
+    std::string lines;
+    for_each_row(rows, {}, [&](const Row& row) {
+        const Question question = find_task(task).question(row);
+        nlohmann::json asked = nlohmann::json::array();
+        for (size_t answer = 0; answer < question.answers(); ++answer)
+            asked.push_back({question.context(answer), question.continuation(answer)});
+        lines += nlohmann::json{{"asked", asked}, {"gold", question.gold}}.dump() + "\n";
+    });
+    write_file(out, as_bytes(lines));
+}
+
 int run(const std::vector<std::string>& words) {
     if (words.size() == 3 && words[0] == "random-model")
         write_random_model(words[1], std::stoll(words[2]));
@@ -59,6 +75,8 @@ int run(const std::vector<std::string>& words) {
         write_logits(words[1], words[2], words[3], std::stoll(words[4]));
     else if (words.size() == 4 && words[0] == "ids")
         write_values<int32_t>(words[3], load_tokenizer(words[1])->encode(read_text_file(words[2], max_bytes)));
+    else if (words.size() == 4 && words[0] == "questions")
+        write_questions(words[1], words[2], words[3]);
     else
         fail(ExitCode::usage, "see the first lines of interop.cpp");
     return 0;

@@ -114,11 +114,29 @@ def real_models(scratch):
         compare_ids(name, scratch / f"{name}-whole", texts(f"{name}_*.jsonl"))
 
 
+def trained_sentencepiece(scratch):
+    """A model with spm_train's defaults: charsmap, spaces trimmed."""
+    try:
+        import sentencepiece
+    except ImportError as error:
+        return print(f"without models of sentencepiece: {error}")
+    model = scratch / "spm.model"
+    sentencepiece.SentencePieceTrainer.train(input=str(DATA / "corpora/tinyshakespeare.txt"), model_prefix=str(model.with_suffix("")),
+                                             model_type="bpe", vocab_size=1000, user_defined_symbols=["<sep>"], minloglevel=2)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    rows = [{"text": text, "ids": pieces.encode(text)} for text in
+            [row["text"] for row in texts("llama2_*.jsonl")] + ["<sep>a <sep> b  ", "\uff21\ufb01 \u2460", "\t\n", "e\u0301"]]
+    program("interop", "random-model", scratch / "spm", 1000)
+    program("export", scratch / "spm", scratch / "spm-whole", "--tokenizer", model)
+    compare_ids("sentencepiece's defaults", scratch / "spm-whole", rows)
+
+
 print(f"transformers {transformers.__version__}, torch {torch.__version__}")
 with tempfile.TemporaryDirectory() as name:
     random_models(pathlib.Path(name))
     if DATA:
         real_models(pathlib.Path(name))
+        trained_sentencepiece(pathlib.Path(name))
     else:
         print("TEMPLAR_DATA is unset: no real models")
 sys.exit(1 if failures else 0)

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Encoding speed beside sentencepiece and Hugging Face's tokenizers, alternating in one run.
+"""Encoding speed beside sentencepiece, Hugging Face's tokenizers and tiktoken, alternating in one run.
 
 usage: tokenizer_speed.py BIN_FOLDER DATA_FOLDER [MEGABYTES]
 
 Each side encodes the same documents, one after the other, on one thread; given is text per second of processor time, the
 best of the rounds: on a machine that others use too, wall time would measure them. Ours is the program `tokenize count`, less
-what it takes for a text of one line. Both must give the same number of tokens.
+what it takes for a text of one line. All must give the same number of tokens. Llama-3 is measured where DATA_FOLDER has
+tokenizers/llama3/tokenizer.json and tiktoken is installed.
 """
+import json
 import os
 import resource
 import subprocess
@@ -36,6 +38,37 @@ def theirs(encode, documents):
     begin = time.process_time()
     tokens = sum(len(encode(document)) for document in documents)
     return time.process_time() - begin, tokens
+
+
+def tiktoken_of(path):
+    """The same vocabulary and pattern in tiktoken: bytes by rank; in the file each byte is spelled as a character."""
+    import tiktoken
+    file = json.load(open(path, encoding="utf-8"))
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spelled = printable + [byte for byte in range(256) if byte not in printable]
+    byte_of = {chr(byte if i < len(printable) else 256 + i - len(printable)): byte for i, byte in enumerate(spelled)}
+    ranks = {bytes(byte_of[c] for c in token): rank for token, rank in file["model"]["vocab"].items()}
+    pattern = file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+    return tiktoken.Encoding("llama3", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+
+
+def llama3_sides(path, count, documents):
+    import tokenizers
+    if not os.path.exists(path):
+        return {}
+    try:
+        tiktoken = tiktoken_of(path)
+    except ImportError as error:
+        print(f"without Llama-3: {error}")
+        return {}
+    rust = tokenizers.Tokenizer.from_file(path)
+    rust.encode_special_tokens = True
+    return {
+        "Llama-3, templar.cpp": lambda: count(path),
+        "Llama-3, tiktoken": lambda: theirs(tiktoken.encode_ordinary, documents),
+        "Llama-3, Hugging Face tokenizers":
+            lambda: theirs(lambda document: rust.encode(document, add_special_tokens=False).ids, documents),
+    }
 
 
 def main():
@@ -68,6 +101,8 @@ def main():
             "GPT-2, templar.cpp": lambda: ours(program, gpt2, path, short_path),
             "GPT-2, Hugging Face tokenizers": lambda: theirs(lambda document: rust.encode(document).ids, documents),
         }
+        sides |= llama3_sides(f"{data}/tokenizers/llama3/tokenizer.json",
+                              lambda tokenizer: ours(program, tokenizer, path, short_path), documents)
         best = {name: (float("inf"), 0) for name in sides}
         for _ in range(ROUNDS):
             for name, measure in sides.items():
@@ -75,8 +110,10 @@ def main():
     print(f"{text_bytes / 1e6:.1f} MB in {len(documents)} documents, best of {ROUNDS}")
     for name, (seconds, tokens) in best.items():
         print(f"{name:32} {text_bytes / 1e6 / seconds:8.2f} MB/s {tokens:10} tokens")
-    same = all(best[f"{kind}, templar.cpp"][1] == best[f"{kind}, {other}"][1]
-               for kind, other in (("Llama-2", "sentencepiece"), ("GPT-2", "Hugging Face tokenizers")))
+    counts = {}
+    for name, (_, tokens) in best.items():
+        counts.setdefault(name.split(",")[0], set()).add(tokens)
+    same = all(len(tokens) == 1 for tokens in counts.values())
     if not same:
         print("the number of tokens differs")
     return 0 if same else 1

@@ -139,7 +139,9 @@ TEST_CASE("a run that was stopped and resumed, several times, has the bits of on
         const std::vector<float> want = train(data, straight);
         for (const int64_t stop : {1, 7, 8, 23}) train(data, halting, stop);
         CHECK(train(data, halting) == want);
-        CHECK(train(data, halting) == want);  // nothing left to do
+        const auto written = std::filesystem::last_write_time(halting.folder / checkpoint_file);
+        CHECK(train(data, halting) == want);  // nothing left to do, nor to save
+        CHECK(std::filesystem::last_write_time(halting.folder / checkpoint_file) == written);
         CHECK(load_checkpoint(halting.folder, std::ssize(want))->step == 24);
     }
 }
@@ -204,6 +206,18 @@ TEST_CASE("a run resumed with other options is refused, naming the option") {
     CHECK(contains(error_of(ExitCode::input, [&] { train(data, options); }), "says nothing of the options"));
 }
 
+TEST_CASE("one program at a time trains in a folder") {
+    const Data data;
+    const TrainOptions options = small(data.folder.path() / "run", 6);
+    {
+        Trainer first(test::cpu(), options, *data.train, data.heldout.get());
+        CHECK(
+            contains(error_of(ExitCode::usage, [&] { Trainer(test::cpu(), options, *data.train, data.heldout.get()); }),
+                     "another program uses the folder"));
+    }
+    Trainer after(test::cpu(), options, *data.train, data.heldout.get());
+}
+
 TEST_CASE("weights to begin with: taken as they are, another set is another run") {
     const Data data;
     TrainOptions options = small(data.folder.path() / "given", 0);
@@ -237,6 +251,10 @@ TEST_CASE("train's folder is a model that train takes, with its tokenizer") {
     const TrainInputs second = prepare_training(again);
     CHECK(second.initial == saved.params);
     CHECK(second.options.model == saved.config);
+    std::filesystem::create_directory(data.folder.path() / "others");
+    write_file(data.folder.path() / "others/model.safetensors", {});
+    again.options.folder = data.folder.path() / "others";
+    CHECK(contains(error_of(ExitCode::usage, [&] { prepare_training(again); }), "holds a model already"));
     again.options.folder = again.model;
     CHECK(contains(error_of(ExitCode::usage, [&] { prepare_training(again); }), "--folder is --model"));
 }
@@ -254,10 +272,13 @@ TEST_CASE("data of another vocabulary than the model's is refused") {
         return error_of(ExitCode::input, [&] { prepare_training(r); });
     };
     std::string other = sample::text(100'000);
-    CHECK(contains(encoded(other, 310, "larger"), "310"));
-    CHECK(contains(encoded(other, 299, "smaller"), "299"));
+    CHECK(contains(encoded(other, 310, "larger"), "310 tokens, the model's"));
+    CHECK(contains(encoded(other, 299, "smaller"), "encode the data with the model's tokenizer"));
     for (char& c : other) c = c >= 'a' && c <= 'y' ? static_cast<char>(c + 1) : c;  // as many tokens, of other text
     CHECK(contains(encoded(other, 300, "rotated"), "differ in"));
+    TrainRequest given = request(data, data.folder.path() / "given");
+    given.tokenizer = data.folder.path() / "larger";
+    CHECK(contains(error_of(ExitCode::input, [&] { prepare_training(given); }), "310 tokens, but the model's"));
 
     TrainRequest r = request(data, data.folder.path() / "raw");
     r.data = "";
@@ -409,5 +430,12 @@ TEST_CASE("metrics: a line for each step, nine digits, and report reads them") {
         CHECK(contains(page, part));
     }
     CHECK(!contains(page, ">window<"));
+
+    // Begun anew in the same folder: the first run's steps are not of this one.
+    std::ofstream(folder / "events.jsonl", std::ios::app) << "\n";
+    std::filesystem::remove(folder / checkpoint_file);
+    Trainer anew(test::cpu(), small(folder, 5), *data.train, data.heldout.get());
+    anew.run(never, [](const TrainStep&) {});
+    CHECK(read_training(folder)->lines.size() == 6);
     CHECK(!read_training(data.folder.path()));
 }

@@ -60,4 +60,15 @@ TEST_CASE("export and import: there and back by the programs") {
     result = run(fmt::format("import {0}/same", at), folder.path());
     CHECK(result.code == 3);
     CHECK(has(result.output, "model.norm.weight: 1 of 24 values are infinite or no numbers"));
+
+    // A stranger's name that would command the terminal, and a path that the system refuses to look at.
+    write_file(folder.path() / "same/model.safetensors", raw_safetensors({{"a", "I\x1b[2J\xc2\x9b", {1}, Bytes(4)}}));
+    result = run(fmt::format("import {0}/same", at), folder.path());
+    CHECK(result.code == 3);
+    CHECK(has(result.output, "found I\\x1b[2J\xc2\\x9b"));
+    fs::remove(folder.path() / "same/model.safetensors");
+    fs::create_symlink("model.safetensors", folder.path() / "same/model.safetensors");
+    result = run(fmt::format("import {0}/same", at), folder.path());
+    CHECK(result.code == 5);
+    CHECK(has(result.output, "symbolic links"));
 }

@@ -76,6 +76,12 @@ TEST_CASE("config.json: the places where the rotary embedding's base may stand")
         CHECK(has(refusal([&] { read(scaled); }), "type: expected default"));
         scaled[key] = {{"partial_rotary_factor", 0.5}};
         CHECK(has(refusal([&] { read(scaled); }), "partial_rotary_factor"));
+        scaled[key] = {{"factor", 4.0}};
+        CHECK(has(refusal([&] { read(scaled); }), "factor: expected none without rope_type"));
+        scaled[key] = {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 1e6}}}};
+        CHECK(has(refusal([&] { read(scaled); }), "full_attention: expected none"));
+        scaled[key] = {{"rope_type", "default"}, {"factor", nullptr}, {"original_max_position_embeddings", 2048}};
+        CHECK(read(scaled).model.rope_theta == 10000.0f);
         scaled[key] = 3;
         CHECK(has(refusal([&] { read(scaled); }), "expected a JSON object"));
     }
@@ -136,6 +142,7 @@ TEST_CASE("config.json: what this engine does not compute is refused by field") 
         {"rms_norm_eps", -1},
         {"rms_norm_eps", "1e-5"},
         {"rope_theta", 0},
+        {"partial_rotary_factor", 0.5},
         {"max_position_embeddings", 0},
         {"sliding_window", 5},
         {"tie_word_embeddings", 1},

@@ -129,6 +129,22 @@ TEST_CASE("hugging face: a full disk and a stop leave no folder that looks whole
                     std::invalid_argument);
 }
 
+TEST_CASE("hugging face: reading tells how far it is, and can be ended") {
+    const ModelFolder made(false);
+    const TemporaryFolder out;
+    export_huggingface(out.path(), made.config, made.params, {.dtype = DType::bf16, .progress = {}});
+    const int64_t bytes = 2 * std::ssize(made.params);
+    int64_t told = 0;
+    load_model(out.path(), [&](int64_t done, int64_t total) {
+        CHECK(done > told);
+        CHECK(total == bytes);
+        told = done;
+    });
+    CHECK(told == bytes);
+    struct Stopped {};
+    CHECK_THROWS_AS(load_model(out.path(), [](int64_t, int64_t) { throw Stopped(); }), Stopped);
+}
+
 TEST_CASE("hugging face: half precision is read exactly") {
     Bytes halves;
     std::vector<float> expected;

@@ -15,7 +15,7 @@ using namespace templar;
 namespace {
 
 SavedModel load(RunModelOptions& source, const std::filesystem::path& scratch) {
-    if (source.bucket_url.find("://") == std::string::npos) return load_model(source.bucket_url);
+    if (source.bucket_url.find("://") == std::string::npos) return read_model(source.bucket_url);
     std::optional<Progress> progress;
     source.progress = [&](int64_t window, int64_t windows) {
         if (!progress) progress.emplace("replaying", "windows", static_cast<double>(windows));

@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
             options->flags.add_to(app);
             return [options] {
                 if (!options->folder.empty()) NewFolder::check(options->folder);
-                const SavedModel model = load_model(options->source);
+                const SavedModel model = read_model(options->source);
                 std::fprintf(stderr, "%s\n", summary(model).c_str());
                 if (!options->folder.empty()) {
                     options->flags.write(model, options->folder);
