@@ -10,7 +10,8 @@
 namespace templar {
 
 // Appends lines to a file; each line is written with one call, so that a line is whole or absent after a
-// crash of the process. The log is an aid: when the disk is full events are dropped, the run goes on.
+// crash of the process. The log is an aid: when the disk is full events are dropped, the run goes on. A line that was cut
+// short spoils no other: the next one, of this process or a later one, begins anew.
 class EventLog {
   public:
     // An empty path: events go nowhere.
@@ -25,6 +26,7 @@ class EventLog {
 
   private:
     int fd_ = -1;
+    bool cut_ = false;  // the file does not end with a line's end
 };
 
 }  // namespace templar

@@ -63,9 +63,18 @@ std::filesystem::path write_temporary(const Place& place, ByteSpan bytes, unsign
     return temporary;
 }
 
+// A file's new name on disk too: others may be told of it next, and a power failure must not bring the old one back.
+// Where a file system cannot, there is nothing to be done about it.
+void sync_folder_of(int at, const std::filesystem::path& name) {
+    const std::filesystem::path folder = name.has_parent_path() ? name.parent_path() : ".";
+    const Descriptor descriptor(::openat(at, folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (descriptor) ::fsync(descriptor.get());
+}
+
 void replace(const Place& place, ByteSpan bytes, std::optional<int64_t> modified_ms) {
     const std::filesystem::path temporary = write_temporary(place, bytes, 0644, modified_ms);
-    if (::renameat(place.at, temporary.c_str(), place.at, place.name.c_str()) == 0) return;
+    if (::renameat(place.at, temporary.c_str(), place.at, place.name.c_str()) == 0)
+        return sync_folder_of(place.at, place.name);
     const int error = errno;
     ::unlinkat(place.at, temporary.c_str(), 0);
     fail(ExitCode::storage, "cannot replace {}: {}", place.what, reason(error));
@@ -77,7 +86,10 @@ bool create(const Place& place, ByteSpan bytes, unsigned mode, std::optional<int
     const int result = ::linkat(place.at, temporary.c_str(), place.at, place.name.c_str(), 0);
     const int error = errno;
     ::unlinkat(place.at, temporary.c_str(), 0);
-    if (result == 0) return true;
+    if (result == 0) {
+        sync_folder_of(place.at, place.name);
+        return true;
+    }
     if (error == EEXIST) return false;
     fail(ExitCode::storage, "cannot create {}: {}", place.what, reason(error));
 }
@@ -176,6 +188,7 @@ void FileWriter::commit() {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0)
         fail(ExitCode::storage, "cannot replace {}: {}", path_.string(), reason(errno));
     temporary_.clear();
+    sync_folder_of(AT_FDCWD, path_);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
