@@ -1,6 +1,7 @@
 #include "base/events.h"
 
 #include "base/error.h"
+#include "base/file.h"
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
@@ -11,14 +12,22 @@
 
 namespace templar {
 
+namespace {
+
+// Or has no bytes, or may not be read.
+bool ends_a_line(const std::filesystem::path& path) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    char last = '\n';
+    return ::lseek(file.get(), -1, SEEK_END) < 0 || ::read(file.get(), &last, 1) != 1 || last == '\n';
+}
+
+}  // namespace
+
 EventLog::EventLog(const std::filesystem::path& path) {
     if (path.empty()) return;
-    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd_ < 0)
-        fail(ExitCode::storage, "cannot open the event log {}: {}", path.string(), std::strerror(errno));
-    const off_t size = ::lseek(fd_, 0, SEEK_END);
-    char last = '\n';
-    cut_ = size > 0 && ::pread(fd_, &last, 1, size - 1) == 1 && last != '\n';
+    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd_ < 0) fail(ExitCode::storage, "cannot open the event log {}: {}", path.string(), std::strerror(errno));
+    cut_ = !ends_a_line(path);
 }
 
 EventLog::~EventLog() {

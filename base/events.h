@@ -10,8 +10,8 @@
 namespace templar {
 
 // Appends lines to a file; each line is written with one call, so that a line is whole or absent after a
-// crash of the process. The log is an aid: when the disk is full events are dropped, the run goes on. A line that was cut
-// short spoils no other: the next one, of this process or a later one, begins anew.
+// crash of the process. The log is an aid: when the disk is full events are dropped, the run goes on. A line
+// that was cut short spoils no other: the next one, of this process or a later one, begins anew.
 class EventLog {
   public:
     // An empty path: events go nowhere.

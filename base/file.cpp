@@ -4,6 +4,7 @@
 #include "base/random.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -140,6 +141,10 @@ Bytes read_file(const std::filesystem::path& path, int64_t max_bytes) {
 std::string read_text_file(const std::filesystem::path& path, int64_t max_bytes) {
     const Bytes bytes = read_file(path, max_bytes);
     return std::string(as_text(bytes));
+}
+
+bool try_lock(const Descriptor& file) {
+    return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 
 std::filesystem::path temporary_name(std::filesystem::path path) {

@@ -41,6 +41,10 @@ void write_file_at(const Descriptor& folder, const std::string& name, ByteSpan b
 bool create_file_at(const Descriptor& folder, const std::string& name, ByteSpan bytes,
                     std::optional<int64_t> modified_ms, std::string_view what);
 
+// Keeps the open file for this process until the descriptor closes, however the process ends; false when another has it.
+// On a file system that knows no locks: true.
+bool try_lock(const Descriptor& file);
+
 // A free name beside `path`, for what is to be renamed to it when it is whole: it begins with '.', so that listings skip
 // it, and ends with ".tmp".
 std::filesystem::path temporary_name(std::filesystem::path path);

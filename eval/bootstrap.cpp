@@ -3,6 +3,7 @@
 #include "base/in_parallel.h"
 #include "eval/metrics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>

@@ -1,8 +1,13 @@
 #include "eval/model_weights.h"
 
+#include <cstdint>
+#include <cstring>
+
 namespace templar {
 
 namespace {
+
+constexpr size_t cache_line = 64;
 
 bool in_place(Device& device) {
     return device.shares_host_memory() && device.compute_type() == DType::f32;
@@ -32,10 +37,12 @@ ModelWeights::ModelWeights(Device& device, std::vector<float>&& params)
         return;
     }
     owned_ = std::move(params);
-    constexpr int64_t kept_free = int64_t{1} << 30;  // for what the program needs beside
-    if (device.free_bytes() < in_place_.bytes() + kept_free) return;
-    array_ = DeviceArray(device, owned_);
-    owned_ = std::vector<float>();
+    const size_t count = owned_.size();
+    const size_t shift = -reinterpret_cast<std::uintptr_t>(owned_.data()) % cache_line / sizeof(float);
+    if (shift == 0 || owned_.capacity() < count + shift) return;
+    owned_.resize(count + shift);
+    std::memmove(owned_.data() + shift, owned_.data(), count * sizeof(float));
+    in_place_ = Tensor(owned_.data() + shift, {static_cast<int64_t>(count)});
 }
 
 }  // namespace templar

@@ -4,7 +4,6 @@
 #include "base/strict_json.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,7 +37,7 @@ nlohmann::json json_or_null(std::string_view line) {
 Descriptor opened(const std::filesystem::path& path) {
     Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
     if (!file) fail(ExitCode::storage, "cannot open {}: {}", path.string(), std::strerror(errno));
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+    if (!try_lock(file))
         fail(ExitCode::storage, "{} is being written by another process; wait for it or choose another file",
              path.string());
     return file;
@@ -49,7 +48,7 @@ Descriptor opened(const std::filesystem::path& path) {
 RowsFile::RowsFile(std::filesystem::path path, nlohmann::json header) : path_(std::move(path)) {
     if (path_.empty()) return;
     file_ = opened(path_);
-    header["rows"] = "templar-eval 1";
+    header["rows"] = "templar-eval 2";
     const std::string text = read_text_file(path_, most_bytes);
     const size_t whole = text.rfind('\n') == text.npos ? 0 : text.rfind('\n') + 1;
     if (whole == 0 && !text.empty() && !header.dump().starts_with(text))

@@ -3,7 +3,6 @@
 #include "base/error.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include <cerrno>
 #include <cstring>
@@ -13,7 +12,7 @@ namespace templar {
 Descriptor lock_folder(const std::filesystem::path& folder) {
     Descriptor lock(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!lock) fail(ExitCode::storage, "cannot open {}: {}", (folder / "lock").string(), std::strerror(errno));
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    if (!try_lock(lock))
         fail(ExitCode::usage, "another program uses the folder {}: stop it, or give this one a folder of its own",
              folder.string());
     return lock;

@@ -111,10 +111,12 @@ void check_folder(const std::filesystem::path& folder) {
 
 // Else the folder would be one that generate and export refuse.
 void check_given_tokenizer(const std::filesystem::path& tokenizer, const TrainOptions& o) {
-    SavedModel model;
-    model.config = o.model;
-    model.origin = o.origin;
-    check_vocabulary(model, load_tokenizer(tokenizer)->vocab_size());
+    const int64_t rows = o.model.vocab_size, tokens = load_tokenizer(tokenizer)->vocab_size();
+    if (!goes_with(rows, tokens))
+        fail(ExitCode::input,
+             "--tokenizer {} has {} tokens, but the model's vocabulary {}: they do not belong together; give the tokenizer "
+             "that the data was encoded with",
+             tokenizer.string(), tokens, rows);
 }
 
 void start_from_model(const TrainRequest& r, const Data& data, TrainInputs& inputs) {

@@ -56,8 +56,10 @@ void Charsmap::find_bytes() {
 }
 
 Charsmap::Rule Charsmap::longest(std::string_view text) const {
+    constexpr size_t most_bytes = 1024;  // no rule is as long; a broken table may lead round in a circle
     Rule rule;
     if (empty()) return rule;
+    text = text.substr(0, most_bytes);
     uint32_t at = offset(units_[0]);
     for (size_t i = 0; i < text.size(); ++i) {
         const auto byte = static_cast<uint8_t>(text[i]);

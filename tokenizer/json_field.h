@@ -30,6 +30,7 @@ class Field {
     int64_t integer(int64_t least, int64_t most) const;
 
     // Throws Error(input): "<what>: <path>: expected <expected>, found <the value, shortened>".
+    std::string_view what() const { return what_; }
     [[noreturn]] void refuse(std::string_view expected) const;
 
   private:

@@ -5,7 +5,6 @@
 #include "tokenizer/divide.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -34,7 +33,7 @@ void remove_file(const fs::path& path) {
 Descriptor lock_folder(const fs::path& folder) {
     Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!lock) fail(ExitCode::storage, "cannot open the folder {}: {}", folder.string(), std::strerror(errno));
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    if (!try_lock(lock))
         fail(ExitCode::input, "another command is at work in {}: wait for it, or choose another folder",
              folder.string());
     return lock;

@@ -41,7 +41,7 @@ SentencePieceRules read_normalizer(const Field& file) {
     SentencePieceRules rules;
     if (step != steps.end() && is_of_type(*step, "Precompiled")) {
         if (step->object_size() != 2) step->refuse("type and precompiled_charsmap");
-        const std::string what = "normalizer: precompiled_charsmap";
+        const std::string what = fmt::format("{}: normalizer: precompiled_charsmap", file.what());
         rules.charsmap = Charsmap(from_base64(step->member("precompiled_charsmap").string(), what), what);
         ++step;
     }

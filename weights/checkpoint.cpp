@@ -58,7 +58,7 @@ ByteSpan find_bytes(const SafetensorsView& view, std::string_view name, std::str
 }
 
 std::vector<float> as_floats(ByteSpan bytes) {
-    std::vector<float> values(bytes.size() / sizeof(float));
+    std::vector<float> values = arena_of_floats(static_cast<int64_t>(bytes.size() / sizeof(float)));
     if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
     return values;
 }

@@ -177,7 +177,7 @@ std::vector<float> load_huggingface_weights(const fs::path& folder, const LlamaC
     const std::vector<Found> found = find_all(weights, config);
     int64_t done = 0, total = 0;
     for (const Found& one : found) total += std::ssize(one.tensor->bytes);
-    std::vector<float> params(static_cast<size_t>(parameter_count(config)));
+    std::vector<float> params = arena_of_floats(parameter_count(config));
     std::span<float> rest(params);
     for (const Found& one : found) {
         const auto count = static_cast<size_t>(one.tensor->count());

@@ -93,7 +93,7 @@ HuggingFaceConfig llama2c_config(ByteSpan bytes, std::string_view what) {
 
 std::vector<float> llama2c_weights(ByteSpan bytes, const LlamaConfig& config) {
     const std::vector<Parameter> parameters = llama_parameters(config);
-    std::vector<float> params(static_cast<size_t>(parameters.back().offset + parameters.back().numel));
+    std::vector<float> params = arena_of_floats(parameter_count(config));
     Values file(bytes.subspan(header_bytes));
     auto of = [&](const Parameter& parameter) {
         return std::span(params).subspan(static_cast<size_t>(parameter.offset), static_cast<size_t>(parameter.numel));

@@ -71,13 +71,17 @@ SavedModel load_model(const fs::path& path, const LoadProgress& progress) {
     fail(ExitCode::input, "{}: expected a folder with config.json, or a llama2.c checkpoint (.bin)", path.string());
 }
 
+bool goes_with(int64_t embedding_rows, int64_t tokenizer_vocab_size) {
+    const int64_t spare = embedding_rows - tokenizer_vocab_size;
+    return spare >= 0 && spare <= std::min<int64_t>(1024, embedding_rows / 8);
+}
+
 void check_vocabulary(const SavedModel& model, int64_t tokenizer_vocab_size) {
-    const int64_t rows = model.config.vocab_size, spare = rows - tokenizer_vocab_size;
-    if (spare >= 0 && spare <= std::min<int64_t>(1024, rows / 8)) return;
+    if (goes_with(model.config.vocab_size, tokenizer_vocab_size)) return;
     fail(ExitCode::input,
          "the tokenizer has {} tokens, but the model's vocabulary {} ({}): they do not belong together; name the "
          "model's own with --tokenizer",
-         tokenizer_vocab_size, rows, model.origin);
+         tokenizer_vocab_size, model.config.vocab_size, model.origin);
 }
 
 void check_finite(const SavedModel& model) {

@@ -27,8 +27,11 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 // has progress. Throws Error(input) naming the file and what in it is missing or not as expected.
 SavedModel load_model(const std::filesystem::path& path, const LoadProgress& progress = {});
 
-// Throws Error(input), naming both, unless a tokenizer of so many ids goes with the model: each id must have its row in
-// the embedding, and no more rows may be left over than are added to make a size round.
+// Whether a tokenizer of so many ids goes with an embedding of so many rows: each id must have its row, and no more
+// rows may be left over than are added to make a size round.
+bool goes_with(int64_t embedding_rows, int64_t tokenizer_vocab_size);
+
+// Throws Error(input), naming both, unless a tokenizer of so many ids goes with the model.
 void check_vocabulary(const SavedModel& model, int64_t tokenizer_vocab_size);
 
 // Throws Error(input) naming the first tensor with values that are no numbers, and how many they are.

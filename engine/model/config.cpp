@@ -87,6 +87,14 @@ int64_t parameter_count(const LlamaConfig& config) {
     return parameters.back().offset + parameters.back().numel;
 }
 
+std::vector<float> arena_of_floats(int64_t count) {
+    constexpr int64_t cache_line = 64 / sizeof(float);
+    std::vector<float> values;
+    values.reserve(static_cast<size_t>(count + cache_line));
+    values.resize(static_cast<size_t>(count));
+    return values;
+}
+
 double flops_per_token(const LlamaConfig& config, int64_t seq, bool causal_half) {
     const double attention =
         static_cast<double>(config.layers * config.heads * config.head_dim) * static_cast<double>(seq);

@@ -40,6 +40,10 @@ struct Parameter {
 std::vector<Parameter> llama_parameters(const LlamaConfig& config);
 int64_t parameter_count(const LlamaConfig& config);
 
+// `count` zeros, for an arena that somebody may take over: there is room behind them, so that they can be moved to the
+// beginning of a cache line without being held twice.
+std::vector<float> arena_of_floats(int64_t count);
+
 // Floating-point operations per trained token: 6·(parameters in matrix products) + attention, 6·L·H·D·T
 // causal (half) or 12·L·H·D·T full (PaLM, appendix B).
 double flops_per_token(const LlamaConfig& config, int64_t seq, bool causal_half);
