@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "engine/model/config.h"
 #include "weights/safetensors.h"
 
 #include <charconv>
