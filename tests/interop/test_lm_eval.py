@@ -7,28 +7,13 @@ Run by ctest through test_lm_eval.sh, which skips it where lm-eval is not instal
 import json
 import math
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import lm_eval_data
+from checks import end, program, report
 from lm_eval_data import BENCHMARKS, DATA, FILES, HFLM, TEXT, harness, read_rows, samples_of
 
-BIN = pathlib.Path(sys.argv[1])
 ROWS = 40  # of each task; of MMLU's subjects a tenth
-failures = 0
-
-
-def program(name, *words):
-    done = subprocess.run([BIN / name, *map(str, words)], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"FAILED: {name} {' '.join(map(str, words))}: {done.stderr}")
-
-
-def report(what, good, figure):
-    global failures
-    failures += not good
-    print(f"{'ok' if good else 'FAILED'}: {what}: {figure}", flush=True)
 
 
 def gold_of(task, sample):
@@ -138,7 +123,7 @@ def main():
         program("interop", "random-model", scratch / "random", 50257)
         program("export", scratch / "random", scratch / "gpt2", "--dtype", "f32", "--tokenizer", DATA / "tokenizers/gpt2")
         compare_answers("random, GPT-2's tokens", scratch / "gpt2", scratch)
-    sys.exit(1 if failures else 0)
+    end()
 
 
 main()

@@ -7,8 +7,6 @@ Run by ctest through test_transformers.sh, which skips it where Transformers is 
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,24 +16,11 @@ os.environ["TQDM_DISABLE"] = "1"
 import numpy as np
 import torch
 import transformers
+from checks import end, program, report
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-BIN = pathlib.Path(sys.argv[1])
 DATA = pathlib.Path(os.environ["TEMPLAR_DATA"]) if os.environ.get("TEMPLAR_DATA") else None
 LENGTH = 64
-failures = 0
-
-
-def program(name, *words):
-    done = subprocess.run([BIN / name, *map(str, words)], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"FAILED: {name} {' '.join(map(str, words))}: {done.stderr}")
-
-
-def report(what, good, figure):
-    global failures
-    failures += not good
-    print(f"{'ok' if good else 'FAILED'}: {what}: {figure}", flush=True)
 
 
 def our_logits(folder, ids, scratch):
@@ -139,4 +124,4 @@ with tempfile.TemporaryDirectory() as name:
         trained_sentencepiece(pathlib.Path(name))
     else:
         print("TEMPLAR_DATA is unset: no real models")
-sys.exit(1 if failures else 0)
+end()
