@@ -29,8 +29,8 @@ class Field {
     bool boolean() const;
     int64_t integer(int64_t least, int64_t most) const;
 
+    std::string_view what() const { return what_; }  // the file's name, in errors
     // Throws Error(input): "<what>: <path>: expected <expected>, found <the value, shortened>".
-    std::string_view what() const { return what_; }
     [[noreturn]] void refuse(std::string_view expected) const;
 
   private:
